@@ -1,0 +1,116 @@
+"""The shapes of measuring.md §3.8 for the OpenAPI document. Null is what was not measured."""
+
+from rest_framework import serializers as s
+
+
+class File(s.Serializer):
+    path = s.CharField()
+    size_bytes = s.IntegerField()
+    sha256 = s.CharField()
+
+
+class Load(s.Serializer):
+    cold = s.FloatField(allow_null=True)
+    warm = s.FloatField(allow_null=True)
+
+
+class Latency(s.Serializer):
+    min = s.FloatField(allow_null=True)
+    p50 = s.FloatField(allow_null=True)
+    p90 = s.FloatField(allow_null=True, help_text="budgets are checked against this one")
+    p95 = s.FloatField(allow_null=True)
+    p99 = s.FloatField(allow_null=True)
+    mean = s.FloatField(allow_null=True)
+    stdev = s.FloatField(allow_null=True)
+    count = s.IntegerField(allow_null=True)
+
+
+class Metric(s.Serializer):
+    name = s.CharField()
+    value = s.FloatField()
+    source_value = s.FloatField()
+
+
+class FootprintShape(s.Serializer):
+    device = s.CharField()
+    threads = s.IntegerField()
+    runtime = s.CharField()
+    trust = s.ChoiceField(["verified", "confirmed", "reported", "estimated"])
+    noisy = s.BooleanField()
+    stale = s.BooleanField()
+    size_bytes = s.IntegerField()
+    wire_bytes = s.IntegerField()
+    peak_memory_bytes = s.IntegerField(allow_null=True, help_text="VmHWM of the whole process")
+    added_memory_bytes = s.IntegerField(allow_null=True, help_text="less the runtime's own")
+    load_ms = Load()
+    latency_ms = Latency()
+    throughput_per_s = s.FloatField(allow_null=True)
+    fidelity = s.FloatField(allow_null=True)
+    fidelity_metric = s.CharField(allow_null=True)
+    fidelity_inputs = s.DictField(allow_null=True)
+    metric = Metric(allow_null=True)
+    energy_mj = s.FloatField(allow_null=True)
+    energy_method = s.CharField(allow_null=True)
+    measured_at = s.DateTimeField()
+
+
+class VariantShape(s.Serializer):
+    name = s.CharField()
+    recipe = s.CharField()
+    status = s.ChoiceField(["ready", "making", "quarantined", "failed", "not_applicable"])
+    reason = s.CharField(allow_null=True)
+    revision = s.CharField(allow_null=True, help_text="refs/variants/…")
+    commit = s.CharField(allow_null=True)
+    files = File(many=True)
+    beaten_by = s.ListField(child=s.CharField())
+    footprints = FootprintShape(many=True)
+
+
+class SourceShape(s.Serializer):
+    commit = s.CharField()
+    status = s.ChoiceField(["making", "ready", "refused", "failed"])
+    reason = s.CharField(allow_null=True)
+    format = s.CharField(allow_null=True)
+    dataset = s.CharField(allow_null=True)
+
+
+class VariantsShape(s.Serializer):
+    catalogue_version = s.CharField()
+    source = SourceShape(allow_null=True)  # type: ignore[assignment]
+    variants = VariantShape(many=True)
+
+
+class DropShape(s.Serializer):
+    variant = s.CharField()
+    limit = s.CharField()
+    value = s.JSONField(allow_null=True)
+    allowed = s.JSONField(allow_null=True)
+    sentence = s.CharField()
+
+
+class FitShape(s.Serializer):
+    budget = s.CharField()
+    revision = s.CharField()
+    answer = s.ChoiceField(["proven", "likely", "unknown", "none"])
+    variant = s.CharField(allow_null=True)
+    commit = s.CharField(allow_null=True)
+    reasons = s.ListField(child=s.CharField())
+    dropped = DropShape(many=True)
+    nearest_miss = DropShape(allow_null=True)
+    catalogue_version = s.CharField()
+    sentence = s.CharField()
+    repository = s.CharField()
+
+
+class JobShape(s.Serializer):
+    id = s.IntegerField()
+    kind = s.CharField()
+    state = s.ChoiceField(["queued", "running", "done", "failed", "cancelled"])
+    progress = s.FloatField(help_text="0 to 1")
+    message = s.CharField()
+    error = s.CharField(allow_null=True)
+    attempts = s.IntegerField()
+    sandbox = s.CharField(allow_null=True)
+    created_at = s.DateTimeField()
+    started_at = s.DateTimeField(allow_null=True)
+    finished_at = s.DateTimeField(allow_null=True)

@@ -1,0 +1,155 @@
+"""Variants, fits and jobs over HTTP (measuring.md §3.7, §3.8)."""
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from compression_service.api import shapes
+from compression_service.jobs.models import Job
+from compression_service.jobs.services import cancel, find_job, jobs_of
+from compression_service.selection.budgets import KEYS, Budget, BudgetError
+from compression_service.selection.candidates import beaten_by
+from compression_service.selection.services import answer_budget, bad_budget, candidates_of
+from compression_service.variants.models import Footprint, Variant
+from compression_service.variants.services import catalogue_version, current_source
+from models_registry.errors import NotFound
+from models_registry.hfapi.base import HubView, moment
+
+
+class Variants(HubView):
+    answers = shapes.VariantsShape
+
+    def get(self, request: Request, namespace: str, name: str) -> Response:
+        """The variants of a model with their footprints, and why others were not made."""
+        repository = self.repository("models", namespace, name)
+        source = current_source(repository)
+        body: dict[str, Any] = {"catalogue_version": str(catalogue_version(repository)), "source": None, "variants": []}
+        if source is None:
+            return Response(body)
+        beaten = beaten_by(candidates_of(source))
+        rows = Variant.objects.filter(source=source).prefetch_related("footprints__device")
+        body["source"] = {"commit": source.commit, "status": source.status, "reason": source.reason or None}
+        body["source"] |= {"format": source.format or None, "dataset": source.dataset or None}
+        body["variants"] = [variant_json(variant, beaten.get(variant.name, [])) for variant in rows]
+        return Response(body)
+
+
+class FitView(HubView):
+    answers = shapes.FitShape
+
+    @extend_schema(parameters=[OpenApiParameter(key, OpenApiTypes.STR) for key in KEYS])
+    def get(self, request: Request, namespace: str, name: str) -> Response:
+        """The best variant for a budget, with the reasons; `answer` is none when nothing fits."""
+        repository = self.repository("models", namespace, name)
+        try:
+            budget = Budget.from_query(request.query_params)
+        except BudgetError as error:
+            raise bad_budget(error) from error
+        return Response(answer_budget(repository, budget).body)
+
+
+class Jobs(HubView):
+    answers = shapes.JobShape(many=True)
+
+    def get(self, request: Request, types: str, namespace: str, name: str) -> Response:
+        """The newest jobs of a repository, with their progress."""
+        repository = self.repository(types, namespace, name)
+        return Response([job_json(job) for job in jobs_of(repository)[:100]])
+
+
+class JobView(HubView):
+    answers = shapes.JobShape
+
+    def get(self, request: Request, types: str, namespace: str, name: str, job_id: int) -> Response:
+        """One job."""
+        return Response(job_json(find_job(self.repository(types, namespace, name), job_id)))
+
+
+class CancelJob(HubView):
+    answers = shapes.JobShape
+
+    def post(self, request: Request, types: str, namespace: str, name: str, job_id: int) -> Response:
+        """Stop a job."""
+        job = find_job(self.repository(types, namespace, name), job_id)
+        cancel(self.actor, job)
+        job.refresh_from_db()
+        return Response(job_json(job))
+
+
+class VariantView(HubView):
+    answers = shapes.VariantShape
+
+    def get(self, request: Request, namespace: str, name: str, variant: str) -> Response:
+        """One variant."""
+        source = current_source(self.repository("models", namespace, name))
+        row = Variant.objects.filter(source=source, name=variant).first() if source else None
+        if row is None:
+            raise NotFound(f"There is no variant {variant[:80]!r}.")
+        return Response(variant_json(row, beaten_by(candidates_of(source)).get(row.name, [])))
+
+
+def variant_json(variant: Variant, beaten: list[str]) -> dict[str, Any]:
+    return {
+        "name": variant.name,
+        "recipe": variant.recipe,
+        "recipe_version": variant.recipe_version,
+        "title": variant.title,
+        "status": variant.status,
+        "reason": variant.reason or None,
+        "revision": variant.ref if variant.commit else None,
+        "commit": variant.commit or None,
+        "files": variant.files,
+        "passes": variant.passes,
+        "flagged": variant.flagged,
+        "beaten_by": beaten,
+        "footprints": [footprint_json(row, variant) for row in variant.footprints.all()],
+    }
+
+
+def footprint_json(row: Footprint, variant: Variant) -> dict[str, Any]:
+    latency = row.record.get("latency_ms") or {}
+    kept = ("ratio_to_source", "noise", "seconds", "input_shapes", "session_options", "warmup", "identity")
+    return {
+        "device": row.device.name,
+        "threads": row.threads,
+        "runtime": row.runtime,
+        "trust": row.trust,
+        "noisy": row.noisy,
+        "stale": row.stale,
+        "size_bytes": row.size_bytes,
+        "wire_bytes": row.wire_bytes,
+        "peak_memory_bytes": row.peak_memory_bytes,
+        "added_memory_bytes": row.added_memory_bytes,
+        "anonymous_bytes": row.record.get("anonymous_bytes"),
+        "file_backed_bytes": row.record.get("file_backed_bytes"),
+        "load_ms": {"cold": row.load_cold_ms, "warm": row.load_warm_ms},
+        "latency_ms": {key: latency.get(key) for key in ("min", "p50", "p90", "p95", "p99", "mean", "stdev", "count")},
+        "throughput_per_s": row.throughput_per_s,
+        "fidelity": variant.fidelity,
+        "fidelity_metric": variant.fidelity_metric or None,
+        "fidelity_inputs": variant.fidelity_inputs or None,
+        "metric": variant.metric,
+        "energy_mj": None,
+        "energy_method": None,
+        "measured_at": moment(row.measured_at),
+        **{key: row.record.get(key) for key in kept},
+    }
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.pk,
+        "kind": job.kind,
+        "state": job.state,
+        "progress": round(job.progress, 3),
+        "message": job.message,
+        "error": job.error or None,
+        "attempts": job.attempts,
+        "sandbox": job.sandbox or None,
+        "created_at": moment(job.created_at),
+        "started_at": moment(job.started_at) if job.started_at else None,
+        "finished_at": moment(job.finished_at) if job.finished_at else None,
+    }

@@ -1,0 +1,88 @@
+"""Which recipes apply to a model, by looking at its graph alone: cheap, before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from onnx import ModelProto
+
+from compression_service.engine import graph
+from compression_service.engine.passes import fp16, int4_weights, int8_dynamic, int8_static, prune_magnitude
+from compression_service.engine.passes.base import has_spatial_convolutions
+from compression_service.engine.recipes import RECIPES, Recipe, Step
+
+PASSES: dict[str, ModuleType] = {
+    "fp16": fp16,
+    "int8_dynamic": int8_dynamic,
+    "int8_static": int8_static,
+    "int4_weights": int4_weights,
+    "prune_magnitude": prune_magnitude,
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a step does to one component: a pass with parameters, or the reason why it does nothing."""
+
+    name: str | None
+    params: dict[str, Any]
+    reason: str
+
+
+def choices(step: Step, model: ModelProto) -> list[Choice]:
+    """The passes of the step which apply to a model that went through graph.normalise, the preferred one first.
+
+    Never empty: when none applies, one Choice without a name says why.
+    """
+    applying: list[Choice] = []
+    reasons = []
+    for name, params in _ordered(step, model):
+        verdict: Callable[[ModelProto], str | None] = PASSES[name].verdict
+        reason = verdict(model)
+        if reason is None:
+            applying.append(Choice(name, params, ""))
+        elif reason not in reasons:
+            reasons.append(reason)
+    return applying or [Choice(None, {}, " ".join(reasons))]
+
+
+def _ordered(step: Step, model: ModelProto) -> list[tuple[str, dict[str, Any]]]:
+    """Static int8 goes first where there are convolutions: dynamic int8 would leave them in float."""
+    convolutions = has_spatial_convolutions(model)
+    return sorted(step.passes, key=lambda one: convolutions and one[0] != "int8_static")
+
+
+def verdicts(models: dict[str, ModelProto]) -> list[dict[str, Any]]:
+    """For each recipe {"name", "version", "title", "why", "applies", "reason"} over all components together."""
+    normal = {name: graph.normalise(model) for name, model in models.items()}
+    return [_verdict(one, normal) for one in RECIPES]
+
+
+def _verdict(one: Recipe, models: dict[str, ModelProto]) -> dict[str, Any]:
+    applies, reason = True, ""
+    for step in one.steps:
+        first = {name: choices(step, model)[0] for name, model in models.items()}
+        if all(choice.name is None for choice in first.values()):
+            applies, reason = False, together({name: choice.reason for name, choice in first.items()})
+            break
+    return {
+        "name": one.name,
+        "version": one.version,
+        "title": one.title,
+        "why": one.why,
+        "applies": applies,
+        "reason": reason,
+    }
+
+
+def together(reasons: dict[str, str]) -> str:
+    """One sentence for all components which share it: `model_1, model_2: …`."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(name)
+    if len(by_reason) == 1:
+        return next(iter(by_reason))
+    return " ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())

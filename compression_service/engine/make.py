@@ -1,0 +1,280 @@
+"""Make one variant: run a recipe's passes over every component, then prove in a fresh process what it is worth."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto
+
+from compression_service.engine import fidelity, graph, runner
+from compression_service.engine import inputs as inputs_module
+from compression_service.engine.applicability import PASSES, choices, together, verdicts
+from compression_service.engine.errors import (
+    FailedError,
+    NotApplicableError,
+    QuarantinedError,
+    first_line,
+)
+from compression_service.engine.inputs import Inputs, Request
+from compression_service.engine.measure.machine import has_vnni
+from compression_service.engine.passes.base import PassContext, PassOutcome
+from compression_service.engine.recipes import Recipe, Step, recipe
+from compression_service.engine.sharing import share_equal_weights
+from compression_service.engine.versions import versions
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass
+class Made:
+    """One component of the variant: its files below the output folder and the passes that it went through."""
+
+    name: str
+    path: str
+    files: list[str]
+    passes: list[dict[str, Any]]
+    changed: bool
+    failure: str
+
+
+def make(
+    recipe_name: str, baseline: Path, out: Path, request: Request, work: Path, progress: Progress = lambda _f, _m: None
+) -> dict[str, Any]:
+    """Apply `recipe_name` to the components of `baseline` (the `out` of convert) and write the variant to `out`.
+
+    Returns the result of the act `make` (see __main__). Raises NotApplicableError, FailedError or QuarantinedError.
+    """
+    try:
+        one = recipe(recipe_name)
+    except KeyError as error:
+        raise FailedError(str(error.args[0])) from error
+    if not one.steps:
+        raise NotApplicableError("The baseline is what convert makes; there is nothing to apply.")
+    paths = baseline_components(baseline)
+    models = {name: (graph.load(path), path) for name, path in paths.items()}
+    _check_applies(one, {name: model for name, (model, _) in models.items()})
+    progress(0.05, "Preparing the inputs")
+    prepared = inputs_module.prepare(models, request, work / "inputs")
+    progress(0.15, f"Running the source on {prepared.evaluation_count} inputs")
+    try:
+        source_outputs, count = _outputs(paths, prepared, work / "source", request.seconds_cap / 3)
+    except runner.RunError as error:
+        raise FailedError(f"The source model does not run on its evaluation inputs: {error}") from error
+    made = []
+    for position, (name, (model, path)) in enumerate(models.items()):
+        progress(0.3 + 0.4 * position / len(models), f"Applying {one.title} to {name}")
+        context = _context(name, path, prepared, request, work / "passes" / name)
+        made.append(_apply(one, name, model, path, context, out, single=len(models) == 1))
+    _check_changed(one, made)
+    progress(0.75, "Comparing the variant with its source")
+    result = _judged(one, made, paths, prepared, source_outputs, count, out, request, work)
+    progress(1.0, f"{one.title} is ready")
+    return result
+
+
+def baseline_components(baseline: Path) -> dict[str, Path]:
+    """Component name → file of a baseline folder (onnx/*.onnx), in order of name."""
+    found = sorted((baseline / "onnx").glob("*.onnx"))
+    if not found:
+        raise FailedError("The baseline folder holds no ONNX file; run convert first.")
+    return {path.stem: path for path in found}
+
+
+def _check_applies(one: Recipe, models: dict[str, ModelProto]) -> None:
+    verdict = next(v for v in verdicts(models) if v["name"] == one.name)
+    if not verdict["applies"]:
+        raise NotApplicableError(verdict["reason"])
+
+
+def _context(name: str, path: Path, prepared: Inputs, request: Request, work: Path) -> PassContext:
+    work.mkdir(parents=True, exist_ok=True)
+    component = prepared.components[name]
+    calibration = _with_real_state(name, path, prepared, work) if component.carry else component.calibration
+    trial = calibration[-max(1, min(32, len(calibration) // 4)) :]
+    run_cap = max(2, int(request.seconds_cap * 1000 / 10 / max(component.run_ms, 0.01)))
+    trial = trial[-run_cap:]
+
+    def runs_like(left: ModelProto, right: ModelProto) -> float:
+        """Cosine of two models' outputs on a few calibration inputs; -1 when NaN appears. Raises when one fails."""
+        outputs = []
+        for number, model in enumerate((left, right)):
+            file = work / f"trial-{number}.onnx"
+            graph.save(model, file)
+            opened = runner.session(str(file))
+            outputs.append([runner.outputs_of(opened, feed) for feed in trial])
+        agreement = fidelity.compare(outputs[0], outputs[1], set(), real_rows=False)
+        return -1.0 if agreement.broken else agreement.fidelity
+
+    return PassContext(
+        calibration=calibration[:run_cap], seed=request.seed, vnni=has_vnni(), work=work,
+        seconds_cap=request.seconds_cap / 4, runs_like=runs_like,
+    )  # fmt: skip
+
+
+def _with_real_state(name: str, path: Path, prepared: Inputs, work: Path) -> list[dict[str, np.ndarray]]:
+    """The calibration feeds with the recurrent state that the source itself carries from step to step."""
+    feeds = work / "calibration.npz"
+    runner.save_feeds(prepared.components[name].calibration, feeds)
+    component = {"name": name, "path": str(path), "carry": prepared.components[name].carry, "inputs": str(feeds)}
+    task = {
+        "act": "run", "components": [{**component, "out": str(work / "calibration-out.npz")}],
+        "steps": prepared.steps, "record_feeds": True,
+    }  # fmt: skip
+    try:
+        runner.in_fresh_process(task, work, "calibration")
+    except runner.RunError as error:
+        raise FailedError(f"{name} does not run on its calibration inputs: {error}") from error
+    return runner.load_feeds(feeds)
+
+
+def _apply(
+    one: Recipe, name: str, model: ModelProto, path: Path, context: PassContext, out: Path, single: bool
+) -> Made:
+    """All steps on one component; a component to which none applies is carried over as it is."""
+    passes: list[dict[str, Any]] = []
+    current, changed, failure = model, False, ""
+    for step in one.steps:
+        outcome, entry, problem = _step(step, name, current, context)
+        passes.append(entry)
+        failure = failure or problem
+        if outcome is not None:
+            current, changed = outcome.model, True
+    target = out / "onnx" / f"{'model' if single else path.stem}{one.suffix}.onnx"
+    if changed:
+        share_equal_weights(current)
+    files = graph.save(current, target)
+    return Made(name, f"onnx/{target.name}", [f"onnx/{file.name}" for file in files], passes, changed, failure)
+
+
+def _step(
+    step: Step, name: str, current: ModelProto, context: PassContext
+) -> tuple[PassOutcome | None, dict[str, Any], str]:
+    """The first pass of the step which works: (outcome, its entry in the result, "" or why a tool failed)."""
+    failure = ""
+    reasons: list[str] = []
+    entry: dict[str, Any]
+    for chosen in choices(step, graph.normalise(current)):
+        if chosen.name is None:
+            reasons.append(chosen.reason)
+            continue
+        began = time.perf_counter()
+        try:
+            outcome: PassOutcome = PASSES[chosen.name].apply(current, dict(chosen.params), context)
+        except NotApplicableError as error:
+            reasons.append(error.reason)
+            continue
+        except Exception as error:  # a tool's own failure is an answer for the contributor, the log has the rest
+            traceback.print_exc(file=sys.stderr)
+            failure = f"The pass {chosen.name} failed on {name}: {first_line(error)}"
+            reasons.append(failure)
+            continue
+        seconds = round(time.perf_counter() - began, 3)
+        entry = {"pass": chosen.name, "params": outcome.params, "component": name, "changed": outcome.changed}
+        return outcome, {**entry, "seconds": seconds}, ""
+    entry = {"pass": None, "params": {}, "component": name, "changed": " ".join(dict.fromkeys(reasons)), "seconds": 0.0}
+    return None, entry, failure
+
+
+def _check_changed(one: Recipe, made: list[Made]) -> None:
+    """A recipe stands only when each of its steps did something somewhere."""
+    for position in range(len(one.steps)):
+        entries = [component.passes[position] for component in made]
+        if all(entry["pass"] is None for entry in entries):
+            reasons = together({entry["component"]: entry["changed"] for entry in entries})
+            if any(component.failure for component in made):
+                raise FailedError(reasons)
+            raise NotApplicableError(reasons)
+
+
+def _outputs(
+    paths: dict[str, Path], prepared: Inputs, work: Path, seconds_cap: float | None, count: int | None = None
+) -> tuple[dict[str, fidelity.Outputs], int]:
+    """Outputs of every component on the evaluation inputs, by a fresh process."""
+    work.mkdir(parents=True, exist_ok=True)
+    components: list[dict[str, Any]] = []
+    for number, (name, path) in enumerate(paths.items()):
+        feeds = work / f"{number}-in.npz"
+        runner.save_feeds(prepared.components[name].evaluation, feeds)
+        components.append(
+            {"name": name, "path": str(path), "carry": prepared.components[name].carry, "inputs": str(feeds),
+             "out": str(work / f"{number}-out.npz")}
+        )  # fmt: skip
+    task = {
+        "act": "run",
+        "components": components,
+        "steps": prepared.steps,
+        "seconds_cap": seconds_cap,
+        "count_cap": count,
+    }
+    result = runner.in_fresh_process(task, work, "run")  # RunError: the caller knows whose fault it is
+    return {c["name"]: runner.load_feeds(Path(c["out"])) for c in components}, result["count"]
+
+
+def _judged(
+    one: Recipe, made: list[Made], paths: dict[str, Path], prepared: Inputs,
+    source: dict[str, fidelity.Outputs], count: int, out: Path, request: Request, work: Path,
+) -> dict[str, Any]:  # fmt: skip
+    result: dict[str, Any] = {
+        "recipe": one.name,
+        "version": one.version,
+        "files": [file for component in made for file in component.files],
+        "components": [{"name": component.name, "path": component.path} for component in made],
+        "passes": [entry for component in made for entry in component.passes],
+        "fidelity_inputs": {
+            "count": count, "kind": prepared.kind, "source": prepared.source,
+            "calibration_count": prepared.calibration_count, "notes": prepared.notes,
+        },
+        "provenance": {"versions": versions(), "seed": request.seed, "calibration_sha256": prepared.digest(),
+                       "dataset": _dataset_named(request), "evaluation_wanted": prepared.evaluation_count},
+    }  # fmt: skip
+    variant_paths = {component.name: out / component.path for component in made}
+    try:
+        variant, count = _outputs(variant_paths, prepared, work / "variant", request.seconds_cap, count)
+    except runner.RunError as error:
+        raise QuarantinedError(f"The variant does not load or run: {error}", **result) from error
+    agreements = {
+        name: fidelity.compare(
+            source[name],
+            variant[name],
+            set(prepared.components[name].carry.values()),
+            real_rows=prepared.kind == "dataset",
+            labelled=prepared.labels is not None,
+        )
+        for name in paths
+    }
+    worst = min(agreements, key=lambda name: agreements[name].fidelity)
+    agreement = agreements[worst]
+    metric = fidelity.accuracy(source[worst], variant[worst], prepared.labels) if prepared.labels is not None else None
+    result["fidelity_inputs"]["count"] = count
+    result.update(
+        fidelity=agreement.fidelity,
+        fidelity_metric=agreement.metric,
+        fidelity_detail={
+            **agreement.detail, "worst_component": worst,
+            "components": {name: found.fidelity for name, found in agreements.items()},
+        },
+        metric=metric,
+        flagged=fidelity.flagged(agreement, metric),
+    )  # fmt: skip
+    broken = next((found.broken for found in agreements.values() if found.broken), None)
+    if broken:
+        raise QuarantinedError(broken, **result)
+    if agreement.fidelity < fidelity.LEAST_FIDELITY:
+        raise QuarantinedError(
+            f"It agrees with its source only to {agreement.fidelity:.1%} ({agreement.metric.replace('_', ' ')}, {count}"
+            f" {prepared.kind} inputs); at least {fidelity.LEAST_FIDELITY:.0%} is needed.",
+            **result,
+        )
+    return result
+
+
+def _dataset_named(request: Request) -> dict[str, Any] | None:
+    info = request.dataset_info or {}
+    return {key: info[key] for key in ("repository", "commit", "files") if key in info} or None

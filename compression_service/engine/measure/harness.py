@@ -1,0 +1,231 @@
+"""One window of measuring one variant: `python -m compression_service.engine.measure.harness TASK.json RESULT.json`.
+
+A process of its own which imports numpy and onnxruntime and nothing else, since the runtime never gives memory back.
+TASK: {"components": [{"path", "inputs": npz, "carry"}], "files": [paths to drop from the page cache], "empty_model",
+"threads", "cpus": [numbers], "seconds", "least_runs", "seconds_cap", "cold": bool, "warmup": {"seconds", "runs",
+"seconds_cap", "window_runs", "difference"}}. Times in ms, memory in bytes.
+"""
+
+import json
+import os
+import sys
+import time
+from array import array as numbers
+from typing import Any
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def main(task_path: str, result_path: str) -> None:
+    """Measure and write the result; any exception ends the process with a traceback."""
+    with open(task_path, encoding="utf-8") as file:
+        task = json.load(file)
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
+    if task["cpus"]:
+        os.sched_setaffinity(0, task["cpus"])
+    import numpy as np
+    import numpy.random  # nearly every program which feeds a model has it, so it belongs to the figure
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = task["threads"]
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4
+    providers = ["CPUExecutionProvider"]
+    feeds = [_feeds(np, component["inputs"]) for component in task["components"]]
+    began = time.perf_counter_ns()
+    empty = onnxruntime.InferenceSession(task["empty_model"], options, providers=providers)
+    runtime_ms = (time.perf_counter_ns() - began) / 1e6  # a process pays it with its first session, whichever that is
+    baseline = memory()
+    dropped, why_not = _drop_from_cache(task["files"]) if task["cold"] else (False, "")
+    if not dropped:
+        for name in task["files"]:
+            _read_whole(name)
+    began = time.perf_counter_ns()
+    sessions = [onnxruntime.InferenceSession(c["path"], options, providers=providers) for c in task["components"]]
+    load_ms = runtime_ms + (time.perf_counter_ns() - began) / 1e6
+    del empty
+    loaded = memory()
+    pipeline = _Pipeline(sessions, task["components"], feeds)
+    warmup = _warm_up(pipeline, task["warmup"])
+    warmed = memory()  # the peak is taken here: later only the list of samples grows
+    cpu_before, wait_before, elapsed_before = _cpu_times(), _waited_ns(), time.perf_counter_ns()
+    samples = _measure(pipeline, task)
+    elapsed_ns = time.perf_counter_ns() - elapsed_before
+    cpu_after, waited_ns = _cpu_times(), _waited_ns() - wait_before
+    ended = memory()
+    result = {
+        "load_ms": load_ms,
+        "load_kind": "cold" if dropped else "warm",
+        "cold_impossible": why_not,
+        "samples_ms": [round(sample, 6) for sample in samples],
+        "seconds": elapsed_ns / 1e9,
+        "warmup": warmup,
+        "memory": {"baseline": baseline, "loaded": loaded, "warmed": warmed, "end": ended},
+        "noise": {
+            "steal_share": _share(cpu_before, cpu_after, 7),
+            "load_average": os.getloadavg()[0],
+            "waited_share": waited_ns / max(1, elapsed_ns) / max(1, len(task["cpus"])),
+        },
+        "session_options": {
+            "intra_op_num_threads": task["threads"],
+            "inter_op_num_threads": 1,
+            "execution_mode": "sequential",
+            "graph_optimization_level": "all",
+            "cpus": task["cpus"],
+            "providers": sessions[0].get_providers(),
+        },
+    }
+    with open(result_path, "w", encoding="utf-8") as file:
+        json.dump(result, file)
+
+
+class _Pipeline:
+    """One inference runs every component once, cycling through the inputs and carrying recurrent state."""
+
+    def __init__(self, sessions, components, feeds):
+        self.parts: list[tuple[Any, list[Any], list[tuple[str, int]], dict[str, Any]]] = []
+        for session, component, given in zip(sessions, components, feeds, strict=True):
+            names = [output.name for output in session.get_outputs()]
+            carried = [(name, names.index(output)) for name, output in component["carry"].items()]
+            self.parts.append((session, given, carried, {}))
+
+    def run(self, index):
+        for session, feeds, carried, state in self.parts:
+            feed = feeds[index % len(feeds)]
+            if state:
+                feed = {**feed, **state}
+            outputs = session.run(None, feed)
+            for name, position in carried:
+                state[name] = outputs[position]
+
+
+def _timed(pipeline, index):
+    began = time.perf_counter_ns()
+    pipeline.run(index)
+    return (time.perf_counter_ns() - began) / 1e6
+
+
+def _warm_up(pipeline, wanted):
+    """At least the wanted runs and seconds, until the medians of two windows differ by less than the difference."""
+    began, times, stable = time.perf_counter(), numbers("f"), False
+    while True:
+        times.append(_timed(pipeline, len(times)))
+        seconds = time.perf_counter() - began
+        if seconds > wanted["seconds_cap"]:
+            break
+        if len(times) < wanted["runs"] or seconds < wanted["seconds"]:
+            continue
+        half = max(wanted["window_runs"], len(times) // 4)
+        if len(times) < 2 * half:
+            continue
+        last, before = _median(times[-half:]), _median(times[-2 * half : -half])
+        stable = abs(last - before) <= wanted["difference"] * before
+        if stable:
+            break
+    return {"runs": len(times), "seconds": time.perf_counter() - began, "stable": stable}
+
+
+def _measure(pipeline, task):
+    samples, began = numbers("f"), time.perf_counter()
+    while True:
+        samples.append(_timed(pipeline, len(samples)))
+        seconds = time.perf_counter() - began
+        if seconds >= task["seconds_cap"]:
+            return samples
+        if seconds >= task["seconds"] and len(samples) >= task["least_runs"]:
+            return samples
+
+
+def _median(values):
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
+
+
+def memory():
+    """VmHWM (peak), RssAnon and RssFile of this process in bytes; None where the kernel does not say."""
+    found: dict[str, int | None] = {"peak": None, "anonymous": None, "file_backed": None}
+    keys = {"VmHWM": "peak", "RssAnon": "anonymous", "RssFile": "file_backed"}
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                key, _, value = line.partition(":")
+                if key in keys:
+                    found[keys[key]] = int(value.split()[0]) * 1024
+    except OSError:
+        pass  # not Linux: the figures stay unknown and say so
+    return found
+
+
+def _drop_from_cache(files):
+    """(True, "") when none of the files' pages is in the page cache any more, else (False, why)."""
+    if not hasattr(os, "posix_fadvise") or not hasattr(os, "RWF_NOWAIT"):
+        return False, "this system cannot drop single files from its page cache"
+    for name in files:
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            size = os.fstat(descriptor).st_size
+            buffer = bytearray(1)
+            # A few pages over the file: a read which may not wait succeeds only from the cache.
+            for offset in {0, size // 2, max(0, size - 1)} if size else ():
+                try:
+                    if os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT) > 0:
+                        return False, "the file stayed in the page cache"
+                except BlockingIOError:
+                    continue
+        except OSError as error:
+            return False, f"the page cache cannot be asked here ({error.strerror})"
+        finally:
+            os.close(descriptor)
+    return True, ""
+
+
+def _read_whole(name):
+    with open(name, "rb") as file:
+        while file.read(1 << 20):
+            pass
+
+
+def _cpu_times():
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            return [int(field) for field in file.readline().split()[1:]]
+    except OSError:
+        return []
+
+
+def _share(before, after, field):
+    """The part of all processor time that one field of /proc/stat took; None when it cannot be read."""
+    if len(before) <= field or len(after) <= field:
+        return None
+    total = sum(after[:8]) - sum(before[:8])
+    return (after[field] - before[field]) / total if total > 0 else 0.0
+
+
+def _waited_ns():
+    """Time in which threads of this process were ready to run and had no processor."""
+    total = 0
+    try:
+        for thread in os.listdir("/proc/self/task"):  # noqa: PTH208 (no pathlib: imports are part of the baseline)
+            with open(f"/proc/self/task/{thread}/schedstat", encoding="ascii") as file:
+                total += int(file.read().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return total
+
+
+def _feeds(np, path):
+    with np.load(path, allow_pickle=False) as stored:
+        feeds: list[dict[str, Any]] = [{} for _ in range(int(stored["count"]))]
+        for key in stored.files:
+            if key.startswith("s/"):
+                for feed, array in zip(feeds, stored[key], strict=True):
+                    feed[key[2:]] = np.asarray(array, object if array.dtype.kind == "U" else None)
+    return feeds
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

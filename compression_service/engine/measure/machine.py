@@ -1,0 +1,94 @@
+"""The device profile: what machine a footprint was taken on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+SHOWN_FLAGS = (
+    "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni",
+    "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve",
+)  # fmt: skip
+DOT_PRODUCT_FLAGS = {"avx512_vnni", "avx_vnni", "asimddp", "i8mm", "amx_int8"}
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def instruction_sets() -> list[str]:
+    """The instruction sets that matter for inference, as the kernel names them."""
+    found = set(_cpuinfo("flags", "Features").split())
+    return [flag for flag in SHOWN_FLAGS if flag in found]
+
+
+def has_vnni() -> bool:
+    """True when the processor has 8-bit dot products, so that U8S8 does not saturate."""
+    return bool(DOT_PRODUCT_FLAGS & set(instruction_sets()))
+
+
+def profile() -> dict[str, Any]:
+    """{"name", "processor", "vendor", "instruction_sets", "cores", "memory_bytes", "kernel", "limits", …}."""
+    processor = _cpuinfo("model name", "Model", "Hardware") or platform.processor() or platform.machine()
+    vendor = _cpuinfo("vendor_id", "CPU implementer")
+    count = cores()
+    return {
+        "name": device_name(processor, vendor, count),
+        "processor": processor,
+        "vendor": vendor,
+        "family": {key: _cpuinfo(key) for key in ("cpu family", "model", "stepping") if _cpuinfo(key)},
+        "architecture": platform.machine(),
+        "instruction_sets": instruction_sets(),
+        "cores": count,
+        "memory_bytes": memory_bytes(),
+        "kernel": platform.release(),
+        "system": platform.system(),
+        "limits": container_limits(),
+    }
+
+
+def device_name(processor: str, vendor: str, count: int) -> str:
+    """A slug such as `amd-epyc-2c` or `intel-xeon-platinum-8375c-4c`."""
+    text = re.sub(r"\(.*?\)|@.*|\b(cpu|processor|with radeon.*|\d+-core)\b", " ", processor, flags=re.IGNORECASE)
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    maker = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}.get(vendor)
+    if maker and maker not in words:
+        words.insert(0, maker)
+    return "-".join([*words, f"{count}c"]) if words else f"unknown-{count}c"
+
+
+def memory_bytes() -> int | None:
+    """Physical memory of the machine."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+
+
+def container_limits() -> dict[str, str]:
+    """The cgroup's limits as the kernel states them; empty where there are none to read."""
+    found = {}
+    for name in ("memory.max", "cpu.max", "cpuset.cpus.effective"):
+        text = _read(Path("/sys/fs/cgroup") / name)
+        if text:
+            found[name] = text
+    return found
+
+
+def _cpuinfo(*keys: str) -> str:
+    for line in _read(Path("/proc/cpuinfo")).splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in keys:
+            return value.strip()
+    return ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

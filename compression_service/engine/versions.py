@@ -1,0 +1,17 @@
+"""Which versions of the tools made a result."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+ENGINE_VERSION = "1"
+HARNESS_VERSION = "2"
+
+
+def versions() -> dict[str, str]:
+    """{"engine", "python", "onnx", "onnxruntime", "numpy"}: a change of any makes a record stale."""
+    found = {"engine": ENGINE_VERSION, "python": platform.python_version()}
+    for name in ("onnx", "onnxruntime", "numpy"):
+        found[name] = metadata.version(name)
+    return found

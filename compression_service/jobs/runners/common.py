@@ -1,0 +1,53 @@
+"""What the runners of the compression share."""
+
+from typing import Any
+
+from compression_service.jobs.files import checkout
+from compression_service.jobs.models import Job
+from compression_service.jobs.sandbox import SandboxFailed
+from compression_service.jobs.services import enqueue
+from compression_service.variants.datasets import data_paths, usable_dataset
+from compression_service.variants.models import SourceModel, Variant
+from models_registry.cards.services import card_at
+
+NO_DATASET = (
+    "The card names {names}, which this hub does not hold or may not read for this model: push it, and the variants are"
+    " made anew with its rows."
+)
+
+
+def source_of(job: Job) -> SourceModel:
+    return SourceModel.objects.select_related("repository__namespace", "repository__creator").get(
+        pk=job.payload["source"]
+    )
+
+
+def bring_inputs(source: SourceModel, folder: Any, stop: object) -> dict[str, Any]:
+    """Put the support files and the dataset's rows into the job's folder; returns the task's keys for them."""
+    checkout(
+        source.repository, source.commit, folder / "source", keep=source.detail.get("support_files") or [], stop=stop
+    )
+    task: dict[str, Any] = {"source": "source", "dataset": None, "dataset_info": None, "seed": 0, "seconds_cap": 60}
+    if not source.dataset:
+        named = card_at(source.repository, source.commit).datasets
+        return task | ({"notes": [NO_DATASET.format(names=", ".join(named[:3]))]} if named else {})
+    dataset = usable_dataset(source.repository, source.dataset)
+    if dataset is None:  # deleted or hidden since
+        return task
+    paths = data_paths(dataset, source.dataset_commit)
+    checkout(dataset, source.dataset_commit, folder / "dataset", keep=paths, stop=stop)
+    card = card_at(source.repository, source.commit)
+    info = {"repository": source.dataset, "commit": source.dataset_commit, "files": paths, "config": card.fithub}
+    return task | {"dataset": "dataset", "dataset_info": info}
+
+
+def measure_when_made(source: SourceModel) -> None:
+    """Queue the measuring once nothing is being made any more."""
+    if not Variant.objects.filter(source=source, status=Variant.Status.MAKING).exists():
+        enqueue("measure", source.repository, {"source": source.pk}, f"measure:{source.pk}")
+
+
+def fail_with(refusal: SandboxFailed) -> Exception:
+    from compression_service.jobs.execution import JobFailed
+
+    return JobFailed(refusal.reason)

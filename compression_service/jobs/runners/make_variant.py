@@ -1,0 +1,52 @@
+"""One recipe on one source model: make the files, compare them with the source, publish or say why not."""
+
+from typing import TYPE_CHECKING
+
+from compression_service.jobs.files import checkout
+from compression_service.jobs.models import Job
+from compression_service.jobs.runners.common import bring_inputs, measure_when_made
+from compression_service.jobs.sandbox import SandboxFailed
+from compression_service.jobs.slot import machine_slot
+from compression_service.variants import services
+from compression_service.variants.models import Variant
+
+if TYPE_CHECKING:
+    from compression_service.jobs.execution import Context
+
+heavy = True
+_ENDS = {"not_applicable": Variant.Status.NOT_APPLICABLE, "quarantined": Variant.Status.QUARANTINED}
+
+
+def run(context: "Context") -> str:
+    variant = _variant(context.job)
+    source = variant.source
+    baseline = Variant.objects.get(source=source, name="onnx")
+    context.say(0.02, "fetching the baseline")
+    own = [file["path"] for file in baseline.files if file["path"].startswith("onnx/")]
+    checkout(source.repository, baseline.commit, context.folder / "baseline", keep=own, stop=context.stop)
+    task = {"act": "make", "recipe": variant.recipe, "baseline": "baseline", "out": "out"}
+    task |= bring_inputs(source, context.folder, context.stop)
+    try:
+        with machine_slot(context.stop):
+            made = context.run_engine(task)
+    except SandboxFailed as refusal:
+        status = _ENDS.get(refusal.kind, Variant.Status.FAILED)
+        with context.publishing():
+            services.end_variant(variant, status, refusal.reason, refusal.result)
+        measure_when_made(source)
+        return f"{status.label}: {refusal.reason}"
+    with context.publishing():
+        services.publish_variant(variant, context.folder / "out", made)
+    measure_when_made(source)
+    return f"{variant.name}: fidelity {made['fidelity']:.4f} ({made['fidelity_metric'].replace('_', ' ')})"
+
+
+def on_failed(job: Job) -> None:
+    variant = _variant(job)
+    services.end_variant(variant, Variant.Status.FAILED, job.error or "Making it was cancelled.")
+    measure_when_made(variant.source)
+
+
+def _variant(job: Job) -> Variant:
+    rows = Variant.objects.select_related("source__repository__namespace", "source__repository__creator")
+    return rows.get(pk=job.payload["variant"])

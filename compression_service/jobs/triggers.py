@@ -1,0 +1,71 @@
+"""What begins by itself when a commit lands on `main`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.models import Exists, OuterRef
+
+from compression_service.jobs.models import Job
+from compression_service.jobs.services import enqueue
+from compression_service.variants.models import SourceModel
+from compression_service.variants.services import begin_source
+from models_registry.repos.entries import Entry, list_entries
+from models_registry.repos.events import revision_published
+from models_registry.repos.models import Repository, RepoType
+from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, branch_head
+from models_registry.scanning.services import needs_scan, scans_of
+
+MOST_WAITING = 50  # begun anew by one push of a dataset
+
+
+def connect() -> None:
+    revision_published.connect(on_revision_published, dispatch_uid="compression_service.jobs")
+
+
+def on_revision_published(
+    sender: object,
+    *,
+    repository: Repository,
+    ref: str,
+    oid: str,
+    old_oid: str | None,
+    entries: Callable[[], list[Entry]],
+    **_: Any,
+) -> None:
+    """Runs inside the commit's transaction: the jobs are queued if and only if the commit is."""
+    if ref != HEADS + DEFAULT_BRANCH or old_oid is None:
+        return
+    to_scan = [entry for entry in entries() if needs_scan(entry)]
+    if set(scans_of(to_scan)) < {entry.sha256 for entry in to_scan}:
+        enqueue("scan_files", repository, {"commit": oid}, f"scan_files:{repository.pk}:{oid}")
+    if repository.kind is RepoType.DATASET:
+        enqueue("read_rows", repository, {"commit": oid}, f"read_rows:{repository.pk}:{oid}")
+        for model in _waiting_for(repository):
+            head = branch_head(model)
+            if head is not None:
+                _begin(model, head, list_entries(model, head, recursive=True))
+    if repository.kind is RepoType.MODEL:
+        _begin(repository, oid, entries())
+
+
+def _begin(model: Repository, commit: str, entries: list[Entry]) -> None:
+    source = begin_source(model, commit, entries)
+    if source is not None:
+        _supersede(source)
+        enqueue("convert", model, {"source": source.pk}, f"convert:{source.pk}")
+
+
+def _waiting_for(dataset: Repository) -> list[Repository]:
+    """Models whose card names this dataset and which were pushed before it had rows."""
+    named = Repository.objects.filter(type=RepoType.MODEL, tag_rows__tag__iexact=f"dataset:{dataset.full_name}")
+    without = SourceModel.objects.filter(repository=OuterRef("pk"), dataset="")
+    return list(named.filter(Exists(without)).select_related("namespace", "creator")[:MOST_WAITING])
+
+
+def _supersede(source: SourceModel) -> None:
+    """Work for an older push is of no use any more."""
+    older = Job.objects.filter(repository=source.repository, kind__in=("convert", "make_variant", "measure"))
+    older.filter(state=Job.State.QUEUED).update(state=Job.State.CANCELLED, message="a newer push took its place")
+    older.filter(state=Job.State.RUNNING).update(cancel_requested=True)
+    rows = SourceModel.objects.filter(repository=source.repository, status=SourceModel.Status.MAKING)
+    rows.exclude(pk=source.pk).update(status=SourceModel.Status.FAILED, reason="A newer push took its place.")

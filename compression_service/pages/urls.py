@@ -1,0 +1,16 @@
+"""Pages about jobs: they stand before the site's routes, which would take `jobs` for nothing they know."""
+
+from django.urls import path
+
+from compression_service.pages import views
+from models_registry.repos.models import RepoType
+
+urlpatterns = []
+for _kind in (RepoType.DATASET, RepoType.MODEL):
+    _base = f"{_kind.url_prefix}<str:namespace>/<str:name>"
+    _extra = {"kind": _kind}
+    urlpatterns += [
+        path(f"{_base}/jobs", views.jobs, _extra),
+        path(f"{_base}/jobs/<int:job_id>/cancel", views.cancel_job, _extra),
+        path(f"{_base}/progress", views.live_progress, _extra),
+    ]

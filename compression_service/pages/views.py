@@ -1,0 +1,65 @@
+"""Jobs of a repository: the list, live progress, cancel."""
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from compression_service.jobs.services import cancel, find_job, jobs_of
+from compression_service.pages import fit, progress, variants
+from compression_service.variants.services import catalogue_version
+from models_registry.accounts.policies import can_write
+from models_registry.errors import Conflict
+from models_registry.pages.links import repository_link
+from models_registry.pages.places import actor_of, frame
+from models_registry.repos.models import RepoType
+from models_registry.repos.services import find_repository
+
+JOBS_A_PAGE = 40
+
+
+@require_safe
+def jobs(request: HttpRequest, kind: RepoType, namespace: str, name: str) -> HttpResponse:
+    """Everything that the hub did for a repository, newest first."""
+    repository = find_repository(actor_of(request), kind, f"{namespace}/{name}")
+    page = Paginator(jobs_of(repository), JOBS_A_PAGE).get_page(request.GET.get("page"))
+    context = frame(request, repository, "jobs") | {
+        "job_pages": page,
+        "rows": progress.titled(list(page.object_list)),
+        "can_write": can_write(actor_of(request), repository),
+    }
+    return render(request, "fit_pages/jobs.html", context)
+
+
+@never_cache
+@require_safe
+def live_progress(request: HttpRequest, kind: RepoType, namespace: str, name: str) -> HttpResponse:
+    """The strip of open jobs, asked for every 2 s while there are any; with what has changed meanwhile on the page."""
+    repository = find_repository(actor_of(request), kind, f"{namespace}/{name}")
+    context = progress.context_of(request, repository)
+    if kind is RepoType.DATASET and not context["open"]:
+        # The rows are there: the whole page is asked for again.
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    parts = [render_to_string("fit_pages/progress.html", context, request)]
+    if kind is RepoType.MODEL and request.GET.get("v") != str(catalogue_version(repository)):
+        found = [("fit", fit.section(request, repository)), ("variants", variants.section(request, repository))]
+        for name_, html in found:
+            if html is not None:
+                parts.append(render_to_string("fit_pages/swapped.html", {"name": name_, "html": html}))
+    return HttpResponse("\n".join(parts))
+
+
+@require_POST
+def cancel_job(request: HttpRequest, kind: RepoType, namespace: str, name: str, job_id: int) -> HttpResponse:
+    """Stop a job, then show the repository again."""
+    repository = find_repository(actor_of(request), kind, f"{namespace}/{name}")
+    job = find_job(repository, job_id)
+    try:
+        cancel(actor_of(request), job)
+        messages.success(request, "The job is told to stop; that takes a few seconds when it is running.")
+    except Conflict as error:
+        messages.warning(request, error.message)
+    return redirect(repository_link(repository))

@@ -1,0 +1,154 @@
+"""Answering budgets: from rows to the pure rules of choice.py, and back to a commit which holds while a pull runs."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from compression_service.devices.models import Device
+from compression_service.devices.services import default_device
+from compression_service.selection.budgets import PREFIX, Budget, BudgetError, parse_budget
+from compression_service.selection.choice import Candidate, Figures, Fit, choose
+from compression_service.selection.models import FitAnswer
+from compression_service.variants.models import SourceModel, Variant
+from compression_service.variants.services import catalogue_version, current_source
+from models_registry.accounts.policies import Actor
+from models_registry.errors import BadRequest, RevisionNotFound
+from models_registry.repos.models import Repository, RepoType
+
+HOLDS = timedelta(hours=1)
+MOST_ANSWERS = 500
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A fit in its JSON shape, and the commit to pull (None when nothing fits)."""
+
+    body: dict[str, Any]
+    commit: str | None
+
+
+def resolve_fit(actor: Actor, repository: Repository, text: str) -> str | None:
+    """The resolver of `fit@…` revisions. Raises RevisionNotFound with the sentence and the nearest miss."""
+    if not text.startswith(PREFIX):
+        return None
+    if repository.kind is not RepoType.MODEL:
+        raise RevisionNotFound(f"{PREFIX}… chooses variants of models; {repository.full_name} is a {repository.type}.")
+    answer = answer_budget(repository, read_budget(text), remember=True)
+    if answer.commit is None:
+        raise RevisionNotFound(answer.body["sentence"])
+    return answer.commit
+
+
+def read_budget(text: str) -> Budget:
+    """Raises BadRequest with what would have been understood."""
+    try:
+        return parse_budget(text)
+    except BudgetError as error:
+        raise bad_budget(error) from error
+
+
+def bad_budget(error: BudgetError) -> BadRequest:
+    known = f" Known: {', '.join(error.known)}." if error.known and error.known[0] not in str(error) else ""
+    return BadRequest(f"{error}{known}")
+
+
+def answer_budget(repository: Repository, budget: Budget, *, remember: bool = False) -> Answer:
+    """The best variant for a budget. An answer which a pull got holds for an hour after a newer one appears.
+
+    Only pulls `remember`: those who look around on pages and in the API see what a pull would get, and write nothing.
+    """
+    _require_known_device(budget)
+    version = catalogue_version(repository)
+    held = FitAnswer.objects.filter(repository=repository, budget=budget.canonical).first()
+    if held and held.catalogue_version == version and held.superseded_at is None:
+        return Answer(held.answer, held.commit)
+    fit = choose(
+        candidates_of(current_source(repository)),
+        budget,
+        str(version),
+        default_device=default_device(),
+        now=timezone.now(),
+    )
+    body = _body(repository, fit)
+    if held and fit.commit != held.commit and _still_stands(held):
+        if held.superseded_at is None:
+            held.superseded_at = timezone.now()
+            held.save(update_fields=["superseded_at"])
+        if timezone.now() - held.superseded_at < HOLDS:
+            note = "A newer answer appeared; this one holds for an hour, so that no pull sees two variants."
+            return Answer(held.answer | {"reasons": [*held.answer["reasons"], note]}, held.commit)
+    if remember and fit.commit is not None and fit.answer == "proven":
+        _remember(repository, budget, body, fit.commit, version)
+    return Answer(body, fit.commit)
+
+
+def candidates_of(source: SourceModel | None) -> list[Candidate]:
+    """The variants of a family as choice.py takes them."""
+    if source is None:
+        return []
+    rows = Variant.objects.filter(source=source).prefetch_related("footprints__device")
+    return [_candidate(variant) for variant in rows]
+
+
+def _candidate(variant: Variant) -> Candidate:
+    return Candidate(
+        name=variant.name,
+        commit=variant.commit,
+        status=variant.status,
+        size_bytes=variant.size_bytes,
+        is_baseline=variant.name == "onnx",
+        footprints=tuple(
+            Figures(
+                device=row.device.name,
+                threads=row.threads,
+                runtime=row.runtime,
+                opset=row.opset,
+                format="onnx",
+                trust=row.trust,
+                noisy=row.noisy,
+                stale=row.stale,
+                size_bytes=row.size_bytes,
+                peak_memory_bytes=row.peak_memory_bytes,
+                p90_ms=row.p90_ms,
+                load_warm_ms=row.load_warm_ms,
+                throughput_per_s=row.throughput_per_s,
+                fidelity=variant.fidelity,
+                measured_at=row.measured_at,
+            )
+            for row in variant.footprints.all()
+        ),
+    )
+
+
+def _body(repository: Repository, fit: Fit) -> dict[str, Any]:
+    return fit.to_json() | {"sentence": fit.sentence(repository.full_name), "repository": repository.full_name}
+
+
+def _remember(repository: Repository, budget: Budget, body: dict[str, Any], commit: str, version: int) -> None:
+    FitAnswer.objects.update_or_create(
+        repository=repository,
+        budget=budget.canonical,
+        defaults={"answer": body, "commit": commit, "catalogue_version": version, "superseded_at": None},
+    )
+    # Anyone may pull by any budget: the oldest answers make room.
+    kept = FitAnswer.objects.filter(repository=repository).order_by("-pk").values_list("pk", flat=True)
+    if oldest := list(kept[MOST_ANSWERS:]):
+        FitAnswer.objects.filter(pk__in=oldest).delete()
+
+
+def _still_stands(held: FitAnswer) -> bool:
+    """A variant which was quarantined since, or whose family is gone, holds for nobody."""
+    return Variant.objects.filter(
+        source__repository=held.repository_id, commit=held.commit, status=Variant.Status.READY
+    ).exists()
+
+
+def _require_known_device(budget: Budget) -> None:
+    if budget.place("device") is None:
+        return
+    try:
+        budget.require_known("device", set(Device.objects.values_list("name", flat=True)))
+    except BudgetError as error:
+        raise bad_budget(error) from error

@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class VariantsConfig(AppConfig):
+    name = "compression_service.variants"

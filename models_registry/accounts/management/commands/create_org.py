@@ -1,0 +1,24 @@
+"""manage.py create_org NAME --owner USER"""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from models_registry.accounts.services import create_organization, find_user
+from models_registry.errors import HubError
+
+
+class Command(BaseCommand):
+    help = "Make an organisation; its owner is its first admin."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name")
+        parser.add_argument("--owner", required=True)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            namespace = create_organization(options["name"], find_user(options["owner"]))
+        except HubError as error:
+            raise CommandError(error.message) from error
+        self.stdout.write(f"organisation {namespace.name}")

@@ -1,0 +1,93 @@
+"""Every question of permission is asked here, and nowhere else."""
+
+from dataclasses import dataclass
+
+from django.db.models import Q
+
+from models_registry.accounts.models import AccessToken, Membership, Namespace, Role, User
+
+_WRITERS = (Role.WRITE, Role.ADMIN)
+_CREATORS = (Role.CONTRIBUTOR, Role.WRITE, Role.ADMIN)
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who asks: nobody, a user in a browser, or a user by a token (whose role may be narrower than its user's)."""
+
+    user: User | None = None
+    token: AccessToken | None = None
+
+    @property
+    def is_anonymous(self) -> bool:
+        return self.user is None
+
+    @property
+    def name(self) -> str:
+        return self.user.username if self.user else "anonymous"
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the credentials carry the right to change anything at all."""
+        return self.user is not None and (self.token is None or self.token.role == "write")
+
+
+ANONYMOUS = Actor()
+
+
+def readable_by(actor: Actor, prefix: str = "") -> Q:
+    """A filter on repositories (reached by `prefix`) which keeps what this actor may see."""
+    public = Q(**{f"{prefix}private": False})
+    if actor.user is None:
+        return public
+    if actor.user.is_superuser:
+        return Q()
+    mine = Q(**{f"{prefix}namespace__user": actor.user})
+    shared = Q(**{f"{prefix}namespace__in": Membership.objects.filter(user=actor.user).values("namespace")})
+    return public | mine | shared
+
+
+def can_read(actor: Actor, repository) -> bool:
+    if not repository.private:
+        return True
+    if actor.user is None:
+        return False
+    return actor.user.is_superuser or role_in(actor, repository.namespace) is not None
+
+
+def can_write(actor: Actor, repository) -> bool:
+    """Commit, branch, tag, settings, delete. A contributor of an organisation may do so to what they created."""
+    if not actor.may_write or actor.user is None:
+        return False
+    if actor.user.is_superuser:
+        return True
+    role = role_in(actor, repository.namespace)
+    return role in _WRITERS or (role == Role.CONTRIBUTOR and repository.creator_id == actor.user.pk)
+
+
+def can_use(model, dataset) -> bool:
+    """Whether a card of `model` may have `dataset` read: everyone who may write that card must be able to read it.
+
+    Figures and refusals tell something of the rows, so the rights of whoever made the repository are not enough.
+    """
+    if not dataset.private or dataset.namespace_id == model.namespace_id:
+        return True
+    owner = model.namespace.user
+    return owner is not None and can_read(Actor(owner), dataset)
+
+
+def can_create_in(actor: Actor, namespace: Namespace) -> bool:
+    if not actor.may_write or actor.user is None:
+        return False
+    return actor.user.is_superuser or role_in(actor, namespace) in _CREATORS
+
+
+def role_in(actor: Actor, namespace: Namespace) -> Role | None:
+    """The actor's role in a namespace; everyone is the admin of their own."""
+    if actor.user is None:
+        return None
+    if namespace.user_id == actor.user.pk:
+        return Role.ADMIN
+    if namespace.user_id is not None:
+        return None
+    found = Membership.objects.filter(namespace=namespace, user=actor.user).values_list("role", flat=True).first()
+    return Role(found) if found else None

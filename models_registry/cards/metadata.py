@@ -1,0 +1,314 @@
+"""Cards: the YAML block at the top of a README.md, read safely, checked and turned into the Hub's tags."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from models_registry.cards.licenses import LICENSES
+
+METADATA_MAX_CHARACTERS = 1_000_000
+_MAX_DEPTH = 32
+_MAX_TAGS = 500
+_TAG_MAX_CHARACTERS = 128
+_ARXIV = re.compile(r"arxiv(?:\.org/(?:abs|pdf)/|:\s?)(\d{4}\.\d{4,5})(?!\d)", re.IGNORECASE)
+_MISSING = "empty or missing yaml metadata in repo card"
+
+
+class CardError(ValueError):
+    """The card's metadata cannot be read. The message is one sentence with the line, counted from the file's top."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A README.md: `metadata` as plain JSON values ({} where there is none), and the Markdown below it."""
+
+    metadata: dict[str, Any] = field(default_factory=dict)
+    body: str = ""
+
+    @property
+    def pipeline_tag(self) -> str | None:
+        return _text(self.metadata.get("pipeline_tag"))
+
+    @property
+    def library_name(self) -> str | None:
+        return _text(self.metadata.get("library_name"))
+
+    @cached_property
+    def licenses(self) -> list[str]:
+        return [name.lower() for name in _texts(self.metadata.get("license"))]
+
+    @cached_property
+    def languages(self) -> list[str]:
+        return _texts(self.metadata.get("language", self.metadata.get("languages")))
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        """Dataset ids as the card names them, mostly `namespace/name`."""
+        return _texts(self.metadata.get("datasets"))
+
+    @cached_property
+    def base_models(self) -> list[str]:
+        return _texts(self.metadata.get("base_model"))
+
+    @cached_property
+    def tags(self) -> list[str]:
+        return _texts(self.metadata.get("tags"))
+
+    @property
+    def model_index(self) -> list[Any] | None:
+        value = self.metadata.get("model-index")
+        return value if isinstance(value, list) else None
+
+    @property
+    def fithub(self) -> dict[str, Any]:
+        """What the card says to this hub, e.g. which dataset calibrates; {} where it says nothing."""
+        value = self.metadata.get("fithub")
+        return value if isinstance(value, dict) else {}
+
+    @cached_property
+    def arxiv_ids(self) -> list[str]:
+        return list(dict.fromkeys(_ARXIV.findall(self.body)))
+
+
+def read_card(text: str) -> Card:
+    """Split and read a README.md. CardError when there is metadata which cannot be read."""
+    front, body, first_line = split_card(text)
+    return Card(_load(front, first_line) if front is not None else {}, body)
+
+
+def split_card(text: str) -> tuple[str | None, str, int]:
+    """The YAML text (None where there is no closed `---` block), the Markdown, and the line where the YAML starts."""
+    lines = text.removeprefix("\ufeff").splitlines(keepends=True)
+    start = next((number for number, line in enumerate(lines) if line.strip()), None)
+    if start is None or lines[start].strip() != "---":
+        return None, text, 1
+    end = next((number for number in range(start + 1, len(lines)) if lines[number].rstrip() == "---"), None)
+    if end is None:
+        return None, text, 1
+    return "".join(lines[start + 1 : end]), "".join(lines[end + 1 :]), start + 2
+
+
+def validate(text: str) -> tuple[list[str], list[str]]:
+    """`(errors, warnings)` for a README.md, in the Hub's wording (hub-protocol.md §2.6). A card without metadata is
+    allowed, with a warning."""
+    try:
+        card = read_card(text)
+    except CardError as error:
+        return [str(error)], []
+    errors = []
+    metadata = card.metadata
+    unknown = [name for name in card.licenses if name not in LICENSES]
+    if unknown or not _is_text_or_texts(metadata.get("license")):
+        errors.append(f'"license" must be one of [{", ".join(LICENSES)}]')
+    for key in ("pipeline_tag", "library_name"):
+        if metadata.get(key) is not None and _text(metadata[key]) is None:
+            errors.append(f'"{key}" must be a string')
+    for key in ("language", "tags", "datasets", "base_model"):
+        if not _is_text_or_texts(metadata.get(key)):
+            errors.append(f'"{key}" must be a string or an array of strings')
+    if metadata.get("model-index") is not None and card.model_index is None:
+        errors.append('"model-index" must be an array')
+    if metadata.get("fithub") is not None and not isinstance(metadata["fithub"], dict):
+        errors.append('"fithub" must be an object')
+    return errors, ([] if metadata else [_MISSING])
+
+
+def hub_tags(card: Card, filenames: Iterable[str] = ()) -> list[str]:
+    """The tags as the Hub lists them: library and formats, the card's own, languages, `dataset:`, `arxiv:`,
+    `base_model:` and `license:`; no tag twice."""
+    names = list(filenames)
+    library = infer_library(card, names)
+    tags = [
+        *([library] if library else []),
+        *_format_tags(names),
+        *card.tags,
+        *card.languages,
+        *(f"dataset:{name}" for name in card.datasets),
+        *(f"arxiv:{number}" for number in card.arxiv_ids),
+        *(f"base_model:{name}" for name in card.base_models),
+        *(f"license:{name}" for name in card.licenses),
+    ]
+    return list(dict.fromkeys(tag for tag in tags if len(tag) <= _TAG_MAX_CHARACTERS))[:_MAX_TAGS]
+
+
+def infer_library(card: Card, filenames: Iterable[str]) -> str | None:
+    """The card's `library_name`, else what the files at the root say; None where nothing tells."""
+    if card.library_name:
+        return card.library_name
+    names = set(filenames)
+    for library, marks in _LIBRARY_MARKS:
+        if any(mark in names for mark in marks):
+            return library
+    for library, suffixes in _LIBRARY_SUFFIXES:
+        if any(name.endswith(suffixes) for name in names):
+            return library
+    return None
+
+
+def infer_pipeline_tag(card: Card, filenames: Iterable[str] = (), config: dict[str, Any] | None = None) -> str | None:
+    """The card's `pipeline_tag`, else a task among its tags, else what library and `config.json` say."""
+    if card.pipeline_tag:
+        return card.pipeline_tag
+    for tag in card.tags:
+        if tag in _TASKS:
+            return tag
+    architectures = (config or {}).get("architectures")
+    for architecture in _texts(architectures):
+        for ending, task in _ARCHITECTURES:
+            if architecture.endswith(ending):
+                return task
+    return "sentence-similarity" if infer_library(card, filenames) == "sentence-transformers" else None
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML 1.2's plain values: `no` is Norwegian and not false, dates stay text. No key may stand twice."""
+
+    yaml_implicit_resolvers: dict[str, list] = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key_node, _ in node.value:
+            if isinstance(key_node, yaml.ScalarNode):
+                if key_node.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"the key {key_node.value[:60]!r} stands twice", problem_mark=key_node.start_mark
+                    )
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern, _first in (
+    ("null", r"(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", r"[-+]?[0-9]{1,18}$", list("-+0123456789")),
+    ("float", r"[-+]?(?:[0-9]{1,18}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][-+]?[0-9]{1,3})?$", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
+_Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(loader.construct_scalar(node)))
+
+
+def _load(front: str, first_line: int) -> dict[str, Any]:
+    if len(front) > METADATA_MAX_CHARACTERS:
+        raise CardError("The metadata at the top of README.md is longer than 1 MB; shorten it.")
+    try:
+        _refuse_dangerous(front)
+        value = yaml.load(front, Loader=_Loader)  # noqa: S506  a SafeLoader below
+    except yaml.MarkedYAMLError as error:
+        line = first_line + (error.problem_mark.line if error.problem_mark else 0)
+        expected = ", ".join(part for part in (error.context, error.problem) if part)
+        raise CardError(
+            f"The metadata at the top of README.md is not valid YAML at line {line}: {expected}."
+        ) from error
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise CardError(
+            f"The metadata at the top of README.md (from line {first_line}) holds characters which YAML does not allow."
+        ) from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise CardError(f"The metadata at line {first_line} of README.md must be a mapping such as `license: mit`.")
+    return _json_safe(value)
+
+
+def _refuse_dangerous(front: str) -> None:
+    # A first pass over flat events: nothing is built yet, so neither depth nor aliases can cost anything.
+    depth = 0
+    for event in yaml.parse(front, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        problem = None
+        if isinstance(event, yaml.AliasEvent):
+            problem = "aliases (*name) are not allowed in a card"
+        elif getattr(event, "tag", None) not in (None, "!"):
+            problem = "tags (!name) are not allowed in a card"
+        elif depth > _MAX_DEPTH:
+            problem = f"more than {_MAX_DEPTH} levels inside each other"
+        if problem:
+            mark: Any = event.start_mark
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+
+def _json_safe(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(key): _json_safe(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_json_safe(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _text(value: Any) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _texts(value: Any) -> list[str]:
+    found = [_text(item) for item in (value if isinstance(value, list) else [value])]
+    return list(dict.fromkeys(text for text in found if text))
+
+
+def _is_text_or_texts(value: Any) -> bool:
+    return (
+        value is None or isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))
+    )
+
+
+def _format_tags(names: list[str]) -> list[str]:
+    return [tag for tag, endings in _FORMAT_ENDINGS if any(name.endswith(endings) for name in names)]
+
+
+_LIBRARY_MARKS = (
+    ("peft", ["adapter_config.json"]),
+    ("sentence-transformers", ["modules.json", "config_sentence_transformers.json"]),
+    ("diffusers", ["model_index.json"]),
+    ("transformers", ["config.json"]),
+)
+_LIBRARY_SUFFIXES = (
+    ("onnx", (".onnx",)),
+    ("gguf", (".gguf",)),
+    ("keras", (".keras",)),
+    ("tflite", (".tflite",)),
+    ("sklearn", (".joblib", ".skops")),
+)
+_FORMAT_ENDINGS = (
+    ("pytorch", ("pytorch_model.bin", "pytorch_model.bin.index.json", ".pt", ".pth")),
+    ("tf", ("tf_model.h5",)),
+    ("jax", ("flax_model.msgpack",)),
+    ("onnx", (".onnx",)),
+    ("safetensors", (".safetensors",)),
+    ("gguf", (".gguf",)),
+    ("tflite", (".tflite",)),
+    ("openvino", ("openvino_model.xml",)),
+    ("coreml", (".mlmodel", ".mlpackage")),
+    ("keras", (".keras",)),
+)
+_ARCHITECTURES = (
+    ("ForSequenceClassification", "text-classification"),
+    ("ForTokenClassification", "token-classification"),
+    ("ForQuestionAnswering", "question-answering"),
+    ("ForMaskedLM", "fill-mask"),
+    ("ForCausalLM", "text-generation"),
+    ("LMHeadModel", "text-generation"),
+    ("ForConditionalGeneration", "text2text-generation"),
+    ("ForImageClassification", "image-classification"),
+    ("ForObjectDetection", "object-detection"),
+    ("ForSemanticSegmentation", "image-segmentation"),
+    ("ForAudioClassification", "audio-classification"),
+    ("ForCTC", "automatic-speech-recognition"),
+    ("Model", "feature-extraction"),
+)
+_TASKS_TEXT = """
+text-classification token-classification table-question-answering question-answering zero-shot-classification
+translation summarization feature-extraction text-generation text2text-generation fill-mask sentence-similarity
+text-to-speech text-to-audio automatic-speech-recognition audio-to-audio audio-classification
+voice-activity-detection depth-estimation image-classification object-detection image-segmentation text-to-image
+image-to-text image-to-image image-to-video unconditional-image-generation video-classification
+reinforcement-learning robotics tabular-classification tabular-regression text-ranking text-retrieval
+time-series-forecasting visual-question-answering document-question-answering zero-shot-image-classification
+graph-ml mask-generation zero-shot-object-detection text-to-3d image-to-3d image-feature-extraction
+image-text-to-text text-to-video keypoint-detection any-to-any
+"""
+_TASKS = frozenset(_TASKS_TEXT.split())

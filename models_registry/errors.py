@@ -1,0 +1,82 @@
+"""What an act refuses, in words for people. Views turn each into the right status and headers (hfapi/errors.py).
+
+`code` is the hub protocol's X-Error-Code: stock clients map it to their exception classes.
+"""
+
+from typing import ClassVar
+
+
+class HubError(Exception):
+    """A refusal which its caller can act on. `message` is one sentence."""
+
+    status: int = 400
+    code: ClassVar[str] = ""
+
+    def __init__(self, message: str, headers: dict[str, str] | None = None, status: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.headers = headers or {}
+        self.status = status or type(self).status
+
+
+class BadRequest(HubError):
+    status = 400
+
+
+class Unauthorized(HubError):
+    status = 401
+
+
+class Forbidden(HubError):
+    status = 403
+
+
+class RepoNotFound(HubError):
+    """Missing, or private and not for this caller: the two look alike from outside."""
+
+    status = 404
+    code = "RepoNotFound"
+
+
+class RevisionNotFound(HubError):
+    status = 404
+    code = "RevisionNotFound"
+
+
+class EntryNotFound(HubError):
+    status = 404
+    code = "EntryNotFound"
+
+
+class NotFound(HubError):
+    status = 404
+
+
+class Conflict(HubError):
+    """`body` is sent beside the error: a client reads the `url` of what is there already."""
+
+    status = 409
+
+    def __init__(self, message: str, body: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.body = body or {}
+
+
+class HeadMoved(HubError):
+    status = 412
+
+
+class TooLarge(HubError):
+    status = 413
+
+
+class RangeNotSatisfiable(HubError):
+    status = 416
+
+
+class Unprocessable(HubError):
+    status = 422
+
+
+class StorageFull(HubError):
+    status = 507

@@ -1,0 +1,94 @@
+"""Downloads: `resolve` and `raw` (hub-protocol §2.5)."""
+
+import logging
+import mimetypes
+from urllib.parse import quote
+
+from django.db import OperationalError
+from django.db.models import F
+from django.http import HttpRequest, HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
+
+from models_registry.repos.entries import Entry, entry_at, read_small
+from models_registry.repos.models import Repository, RepoType
+from models_registry.repos.revisions import split_revision
+from models_registry.repos.services import find_repository
+from models_registry.storage.delivery import Content, content_of_blob, content_of_bytes, serve
+from models_registry.storage.services import get_blob
+
+logger = logging.getLogger(__name__)
+# What a browser may show in place. Everything else is a download, so that no pushed page runs on our origin.
+_SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "audio/", "video/", "text/plain", "application/pdf")
+
+
+@csrf_exempt
+@require_safe
+def resolve(request: HttpRequest, kind: RepoType, namespace: str, name: str, rest: str) -> HttpResponseBase:
+    """A file at a revision, with the headers by which every client caches it."""
+    repository, commit_oid, entry = _find(request, kind, namespace, name, rest)
+    headers = _headers(commit_oid, entry)
+    if entry.sha256:
+        content = content_of_blob(get_blob(entry.sha256))
+        headers |= {"X-Linked-Etag": f'"{entry.sha256}"', "X-Linked-Size": str(entry.size_bytes)}
+    else:
+        content = _small(repository, entry)
+    if request.method == "GET" and _is_first_part(request):
+        _count(repository)
+    return serve(request, content, _content_type(request, entry), headers)
+
+
+@csrf_exempt
+@require_safe
+def raw(request: HttpRequest, kind: RepoType, namespace: str, name: str, rest: str) -> HttpResponseBase:
+    """What git holds: like resolve, but a pointer comes as its text."""
+    repository, commit_oid, entry = _find(request, kind, namespace, name, rest)
+    return serve(request, _small(repository, entry), "text/plain; charset=utf-8", _headers(commit_oid, entry))
+
+
+def _find(request: HttpRequest, kind: RepoType, namespace: str, name: str, rest: str) -> tuple[Repository, str, Entry]:
+    actor = request.actor  # type: ignore[attr-defined]
+    _ = actor.token  # asked for here, a wrong token is refused: a public file would not need to look at it
+    repository = find_repository(actor, kind, f"{namespace}/{name}")
+    commit_oid, path = split_revision(actor, repository, rest)
+    return repository, commit_oid, entry_at(repository, commit_oid, path)
+
+
+def _small(repository: Repository, entry: Entry) -> Content:
+    return content_of_bytes(read_small(repository, entry), entry.oid)
+
+
+def _headers(commit_oid: str, entry: Entry) -> dict[str, str]:
+    plain = entry.name.encode("ascii", "replace").decode().replace('"', "'").replace("\\", "_")
+    return {
+        "X-Repo-Commit": commit_oid,
+        "Content-Disposition": f"inline; filename*=UTF-8''{quote(entry.name)}; filename=\"{plain}\";",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-cache",
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": "X-Repo-Commit, X-Linked-Etag, X-Linked-Size, ETag, Content-Range",
+    }
+
+
+def _content_type(request: HttpRequest, entry: Entry) -> str:
+    guessed = mimetypes.guess_type(entry.name)[0] or "application/octet-stream"
+    if entry.name.lower().endswith(
+        (".md", ".json", ".txt", ".yaml", ".yml", ".csv", ".jsonl", ".py", ".html", ".svg", ".xml")
+    ):
+        guessed = "text/plain; charset=utf-8"
+    return guessed if guessed.startswith(_SHOWN) else "application/octet-stream"
+
+
+def _count(repository: Repository) -> None:
+    """A download is worth more than its count: on a full disk files can still be read."""
+    try:
+        Repository.objects.filter(pk=repository.pk).update(downloads=F("downloads") + 1)
+    except OperationalError as error:
+        logger.warning("a download of %s was not counted: %s", repository.path, error)
+
+
+def _is_first_part(request: HttpRequest) -> bool:
+    """A download counts once, however many ranges it takes."""
+    span = request.headers.get("Range", "")
+    return not span or span.startswith("bytes=0-")

@@ -1,0 +1,66 @@
+"""The API's routes. What the hub does not know under /api/ is a JSON 404."""
+
+from django.http import HttpRequest, JsonResponse
+from django.urls import path, re_path, register_converter
+
+from models_registry.hfapi import files, info, lfs, repositories, trees, uploads
+from models_registry.repos.models import RepoType
+from models_registry.xet.views import XetToken
+
+
+class TypesConverter:
+    regex = "models|datasets|spaces|kernels"
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+register_converter(TypesConverter, "types")
+
+
+def unknown(request: HttpRequest, **_: object) -> JsonResponse:
+    return JsonResponse({"error": f"This hub has no route {request.path[:200]}."}, status=404)
+
+
+_REPO = "api/<types:types>/<str:namespace>/<str:name>"
+
+urlpatterns = [
+    path("api/whoami-v2", repositories.WhoAmI.as_view()),
+    path("api/repos/create", repositories.CreateRepo.as_view()),
+    path("api/repos/delete", repositories.DeleteRepo.as_view()),
+    path("api/validate-yaml", uploads.ValidateYaml.as_view()),
+    path("api/<types:types>", info.RepoList.as_view()),
+    re_path(r"^api/(?P<types>models|datasets|spaces|kernels)-tags-by-type$", info.TagsByType.as_view()),
+    path(_REPO, info.RepoInfo.as_view()),
+    path(f"{_REPO}/revision/<path:rest>", info.RepoInfo.as_view()),
+    path(f"{_REPO}/settings", repositories.Settings.as_view()),
+    path(f"{_REPO}/auth-check", repositories.AuthCheck.as_view()),
+    path(f"{_REPO}/auth-check/<str:right>", repositories.AuthCheck.as_view()),
+    path(f"{_REPO}/tree/<path:rest>", trees.Tree.as_view()),
+    path(f"{_REPO}/paths-info/<path:rest>", trees.PathsInfo.as_view()),
+    path(f"{_REPO}/refs", trees.Refs.as_view()),
+    path(f"{_REPO}/commits/<path:rest>", trees.Commits.as_view()),
+    path(f"{_REPO}/preupload/<path:rest>", uploads.Preupload.as_view()),
+    path(f"{_REPO}/commit/<path:rest>", uploads.Commit.as_view()),
+    path(f"{_REPO}/branch/<path:branch>", repositories.Branch.as_view()),
+    path(f"{_REPO}/tag/<path:revision>", repositories.Tag.as_view()),
+    re_path(
+        r"^api/(?P<types>models|datasets|spaces|kernels)/(?P<namespace>[^/]+)/(?P<name>[^/]+)"
+        r"/xet-(?P<right>read|write)-token/(?P<rest>.+)$",
+        XetToken.as_view(),
+    ),
+    path("lfs/<str:signed>", lfs.transfer),
+]
+for _kind in RepoType:
+    _base = f"{_kind.url_prefix}<str:namespace>/<str:name>"
+    _extra = {"kind": _kind}
+    urlpatterns += [
+        path(f"{_base}.git/info/lfs/objects/batch", lfs.Batch.as_view(), _extra),
+        path(f"{_base}/info/lfs/objects/batch", lfs.Batch.as_view(), _extra),
+        path(f"{_base}.git/info/lfs/verify", lfs.Verify.as_view(), _extra),
+        path(f"{_base}/resolve/<path:rest>", files.resolve, _extra, name=f"resolve-{_kind.value}"),
+        path(f"{_base}/raw/<path:rest>", files.raw, _extra),
+    ]

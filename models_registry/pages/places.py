@@ -1,0 +1,94 @@
+"""Where a page is: a repository at a revision, at a path. And what every page of a repository shows above it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+
+from models_registry.accounts.policies import Actor
+from models_registry.errors import EntryNotFound
+from models_registry.hfapi.base import endpoint
+from models_registry.pages.links import at, repository_link
+from models_registry.pages.sections import tabs
+from models_registry.repos.git_objects import read_history, read_trees
+from models_registry.repos.models import Ref, Repository, RepoType
+from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS, split_revision
+from models_registry.repos.services import find_repository
+
+_GROUPS = ((HEADS, "Branches"), (TAGS, "Tags"), ("refs/variants/", "Variants"), ("refs/convert/", "Conversions"))
+_MAX_REFS = 60
+_MAX_WARMED = 500
+
+
+@dataclass(frozen=True)
+class Place:
+    """A repository at a revision: `revision` as it was asked for, `commit` what it names, `path` below it."""
+
+    repository: Repository
+    revision: str
+    commit: str
+    path: str
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    return request.actor  # type: ignore[attr-defined,no-any-return]
+
+
+def find_place(request: HttpRequest, kind: RepoType, namespace: str, name: str, rest: str) -> Place:
+    """Raises RepoNotFound, RevisionNotFound."""
+    repository = find_repository(actor_of(request), kind, f"{namespace}/{name}")
+    rest = rest.strip("/")
+    commit, path = split_revision(actor_of(request), repository, rest)
+    revision = rest[: len(rest) - len(path)].rstrip("/") if path else rest
+    return Place(repository, revision, commit, path)
+
+
+def frame(request: HttpRequest, repository: Repository, page: str, revision: str = DEFAULT_BRANCH) -> dict[str, Any]:
+    """What the frame around every page of a repository needs; `page` is the tab which is open."""
+    own = repository_link(repository)
+    return {
+        "repository": repository,
+        "own": own,
+        "is_model": repository.kind is RepoType.MODEL,
+        "listing": f"/{repository.kind.plural}",
+        "page": page,
+        "revision": revision,
+        "endpoint": endpoint(request),
+        "tabs": [
+            ("overview", "Model" if repository.kind is RepoType.MODEL else "Overview", own),
+            ("files", "Files", at(repository, "tree", revision)),
+            ("history", "History", at(repository, "commits", revision)),
+            *((key, title, f"{own}/{key}") for key, title in tabs()),
+        ],
+    }
+
+
+def refs_of(repository: Repository, page: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The revisions to choose from: (title of the group, [(name, link)])."""
+    rows = list(Ref.objects.filter(repository=repository).order_by("name").values_list("name", flat=True)[:_MAX_REFS])
+    groups = []
+    for prefix, title in _GROUPS:
+        names = [row for row in rows if row.startswith(prefix)]
+        short = prefix in (HEADS, TAGS)
+        links = [
+            (name.removeprefix(prefix), at(repository, page, name.removeprefix(prefix) if short else name))
+            for name in names
+        ]
+        if links:
+            groups.append((title, links))
+    return groups
+
+
+def warm_trees(repository: Repository, head: str, folder: str) -> None:
+    """Read the trees of the newest commits along `folder`, one query a level: `last_commits` then asks none."""
+    level = {commit.tree for commit in read_history(repository, head)[:_MAX_WARMED]}
+    for part in [*(folder.split("/") if folder else []), None]:
+        try:
+            trees = read_trees(repository, level)
+        except KeyError as error:
+            raise EntryNotFound(
+                "A folder of this history is missing: ask an administrator to check the database."
+            ) from error
+        if part is not None:
+            items = [tree.get(part) for tree in trees.values()]
+            level = {item.oid for item in items if item is not None and item.is_folder}

@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class ReposConfig(AppConfig):
+    name = "models_registry.repos"

@@ -1,0 +1,121 @@
+"""Repositories, their refs and git objects, and which contents they may name."""
+
+from django.db import models
+from django.db.models.functions import Lower
+
+from models_registry.accounts.models import Namespace, User
+from models_registry.storage.models import Blob
+
+
+class RepoType(models.TextChoices):
+    MODEL = "model"
+    DATASET = "dataset"
+    SPACE = "space"
+    KERNEL = "kernel"
+
+    @property
+    def plural(self) -> str:
+        return f"{self.value}s"
+
+    @property
+    def url_prefix(self) -> str:
+        """What stands before `namespace/name` in a URL: nothing for models."""
+        return "" if self is RepoType.MODEL else f"{self.value}s/"
+
+
+class Repository(models.Model):
+    """A model or a dataset (or a bare space or kernel), `namespace/name`, with git history.
+
+    What the card says is kept beside it in columns, so that listings never read git objects.
+    """
+
+    type = models.CharField(max_length=8, choices=RepoType, default=RepoType.MODEL)
+    namespace = models.ForeignKey(Namespace, models.PROTECT, related_name="repositories")
+    name = models.CharField(max_length=96)
+    full_name = models.CharField(max_length=200, help_text="namespace/name", db_index=True)
+    private = models.BooleanField(default=False)
+    creator = models.ForeignKey(User, models.SET_NULL, null=True)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+    last_modified = models.DateTimeField(db_index=True)
+    downloads = models.PositiveBigIntegerField(default=0, db_index=True)
+    likes = models.PositiveIntegerField(default=0, db_index=True)
+    card = models.JSONField(default=dict, help_text="the README's YAML at the head of main")
+    summary = models.TextField(blank=True, help_text="the first words of the card, for listings")
+    library_name = models.CharField(max_length=100, blank=True)
+    pipeline_tag = models.CharField(max_length=100, blank=True, db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint("type", Lower("full_name"), name="repository_name_any_case")]
+        indexes = [models.Index(fields=["type", "-last_modified"], name="repository_newest")]
+
+    def __str__(self) -> str:
+        return self.full_name
+
+    @property
+    def kind(self) -> RepoType:
+        return RepoType(self.type)
+
+    @property
+    def path(self) -> str:
+        """The repository's path in a URL, without the first slash."""
+        return f"{self.kind.url_prefix}{self.full_name}"
+
+
+class RepositoryTag(models.Model):
+    """A tag by which listings filter: what the card and the file names say (`license:mit`, `onnx`, …)."""
+
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="tag_rows")
+    tag = models.CharField(max_length=200)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["repository", "tag"], name="one_row_a_tag")]
+        indexes = [models.Index(fields=["tag", "repository"], name="repositories_of_a_tag")]
+
+    def __str__(self) -> str:
+        return self.tag
+
+
+class Ref(models.Model):
+    """A full ref name (`refs/heads/main`, `refs/tags/v1`, `refs/variants/int8-dynamic`) and the commit it names."""
+
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="refs")
+    name = models.CharField(max_length=255)
+    oid = models.CharField(max_length=40)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["repository", "name"], name="one_ref_a_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class GitObject(models.Model):
+    """A git object's body. For an LFS pointer, `sha256` and `size_bytes` are those of the file it stands for."""
+
+    repository = models.ForeignKey(Repository, models.CASCADE, db_index=False, related_name="objects_rows")
+    oid = models.CharField(max_length=40)
+    kind = models.PositiveSmallIntegerField(help_text="git's number: 1 commit, 2 tree, 3 blob, 4 tag")
+    size_bytes = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64, blank=True, help_text="of the content, for an LFS pointer")
+    data = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["repository", "oid"], name="one_row_an_object")]
+
+    def __str__(self) -> str:
+        return self.oid
+
+
+class RepositoryBlob(models.Model):
+    """This repository's owner has shown that they hold this content: its commits may name it."""
+
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="blob_rows", db_index=False)
+    blob = models.ForeignKey(Blob, models.PROTECT, related_name="repository_rows")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["repository", "blob"], name="one_row_a_blob")]
+
+    def __str__(self) -> str:
+        return f"{self.blob_id} in {self.repository_id}"

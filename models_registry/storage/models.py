@@ -1,0 +1,16 @@
+"""Contents of files, known by their SHA-256."""
+
+from django.db import models
+
+
+class Blob(models.Model):
+    """A file's content. It lies whole in the blob store, or as chunks of xorbs when it was pushed by Xet."""
+
+    sha256 = models.CharField(max_length=64, primary_key=True)
+    size_bytes = models.BigIntegerField()
+    is_whole = models.BooleanField(default=True, help_text="lies in the blob store under its sha256")
+    xet_hash = models.CharField(max_length=64, blank=True, db_index=True, help_text="else how Xet knows it")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.sha256

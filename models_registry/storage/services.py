@@ -1,0 +1,96 @@
+"""Acts on contents: take a stream in, give a blob out, whole or from xorbs."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from models_registry.errors import BadRequest, NotFound, TooLarge
+from models_registry.storage.blobstore import blob_store, full_disk_said, staging_folder
+from models_registry.storage.models import Blob
+
+BLOCK_BYTES = 1024 * 1024
+
+# Xet fills this at start-up: storage knows that some blobs are kept by another room, not how.
+range_readers: dict[str, Callable[[Blob, int, int], Iterator[bytes]]] = {}
+
+
+def blob_key(sha256: str) -> str:
+    return f"blobs/{sha256}"
+
+
+def take_in(stream: BinaryIO, sha256: str, size_bytes: int | None = None) -> Blob:
+    """Store a stream whose hash is known beforehand. What does not verify is refused and nothing is kept.
+
+    Raises:
+        BadRequest: the bytes are fewer or more than said, or have another SHA-256.
+        StorageFull: there is no room.
+    """
+    with staged(stream, size_bytes) as (path, found, length):
+        if size_bytes is not None and length != size_bytes:
+            raise BadRequest(
+                f"The body has {length:,} bytes, not the {size_bytes:,} which were announced: send it again."
+            )
+        if found != sha256:
+            raise BadRequest(f"The body's SHA-256 is {found}, not {sha256}: it was damaged on its way, send it again.")
+        return keep_file(path, sha256, length)
+
+
+def take_file(path: Path) -> Blob:
+    """Store a local file, which stays where it is."""
+    with path.open("rb") as file, staged(file) as (staged_path, found, length):
+        return keep_file(staged_path, found, length)
+
+
+def keep_file(path: Path, sha256: str, size_bytes: int) -> Blob:
+    """Move a verified staged file into the store and record it."""
+    blob_store().put_file(blob_key(sha256), path)
+    blob, created = Blob.objects.get_or_create(sha256=sha256, defaults={"size_bytes": size_bytes, "is_whole": True})
+    if not created and not blob.is_whole:
+        Blob.objects.filter(sha256=sha256).update(is_whole=True)
+        blob.is_whole = True
+    return blob
+
+
+@contextlib.contextmanager
+def staged(stream: BinaryIO, limit_bytes: int | None = None) -> Iterator[tuple[Path, str, int]]:
+    """Read a stream to a file near the store. Gives (path, sha256, bytes); the file is gone afterwards unless moved."""
+    descriptor, name = tempfile.mkstemp(dir=staging_folder())
+    path = Path(name)
+    digest, length = hashlib.sha256(), 0
+    try:
+        with os.fdopen(descriptor, "wb") as file, full_disk_said():
+            while block := stream.read(BLOCK_BYTES):
+                length += len(block)
+                if limit_bytes is not None and length > limit_bytes:
+                    raise TooLarge(f"The body is larger than the {limit_bytes:,} bytes which were announced.")
+                digest.update(block)
+                file.write(block)
+        yield path, digest.hexdigest(), length
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def get_blob(sha256: str) -> Blob:
+    blob = Blob.objects.filter(sha256=sha256).first()
+    if blob is None:
+        raise NotFound(f"No content with the SHA-256 {sha256} is stored.")
+    return blob
+
+
+def read_range(blob: Blob, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+    """`length` bytes of the content from `start`, in blocks, wherever it lies."""
+    length = blob.size_bytes - start if length is None else length
+    if blob.is_whole:
+        return blob_store().read_range(blob_key(blob.sha256), start, length)
+    return range_readers["xet"](blob, start, length)
+
+
+def write_to(blob: Blob, path: Path) -> None:
+    """Put the content at a path (a hard link would let a job write into the store, so bytes are copied)."""
+    with path.open("wb") as file, full_disk_said():
+        for block in read_range(blob):
+            file.write(block)

@@ -1,0 +1,66 @@
+"""What Xet clients pushed: xorbs (packs of chunks) and the files made of them."""
+
+from django.db import models
+
+from models_registry.accounts.models import User
+from models_registry.repos.models import Repository
+
+
+class Xorb(models.Model):
+    """A stored pack of compressed chunks. `index` is its chunk table (formats/xorb.py)."""
+
+    hash = models.CharField(max_length=64, primary_key=True)
+    size_bytes = models.BigIntegerField()
+    index = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.hash
+
+
+class XorbHolder(models.Model):
+    """A repository through which this xorb came. Whoever may read it may build files on the xorb; nobody else."""
+
+    xorb = models.ForeignKey(Xorb, models.CASCADE, related_name="holders", db_index=False)
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="xorb_rows")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["xorb", "repository"], name="one_row_a_holder")]
+
+    def __str__(self) -> str:
+        return f"{self.xorb_id} of {self.repository_id}"
+
+
+class XorbSender(models.Model):
+    """A user who sent this xorb. Their client remembers it for weeks and builds on it."""
+
+    xorb = models.ForeignKey(Xorb, models.CASCADE, related_name="senders", db_index=False)
+    user = models.ForeignKey(User, models.CASCADE, related_name="xorb_rows")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["xorb", "user"], name="one_row_a_sender")]
+
+    def __str__(self) -> str:
+        return f"{self.xorb_id} by {self.user_id}"
+
+
+class Realm(models.Model):
+    """This hub's name in the CAS's address, made with the database: see `services.realm_of`."""
+
+    name = models.CharField(max_length=16)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class XetFile(models.Model):
+    """A file as a list of terms: `[xorb hash, unpacked bytes, first chunk, chunk after the last]`."""
+
+    hash = models.CharField(max_length=64, primary_key=True)
+    sha256 = models.CharField(max_length=64, db_index=True)
+    size_bytes = models.BigIntegerField()
+    terms = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.hash

@@ -1,0 +1,193 @@
+"""Acts of the CAS: hand out a token, take a xorb, take a shard, read a file back."""
+
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from django.core import signing
+from django.db import transaction
+
+from models_registry.accounts.models import AccessToken, User
+from models_registry.accounts.policies import Actor, can_read, can_write, readable_by
+from models_registry.errors import BadRequest, Forbidden, Unauthorized
+from models_registry.repos.models import Repository
+from models_registry.repos.services import grant_blob
+from models_registry.storage.blobstore import blob_store
+from models_registry.storage.models import Blob
+from models_registry.storage.services import staged
+from models_registry.xet.formats.errors import XetFormatError
+from models_registry.xet.formats.files import decode_segments, file_sha256, verify_file
+from models_registry.xet.formats.shard import Segment, ShardFile, parse_shard
+from models_registry.xet.formats.xorb import XorbIndex, read_xorb
+from models_registry.xet.models import Realm, XetFile, Xorb, XorbHolder, XorbSender
+
+logger = logging.getLogger(__name__)
+MAX_XORB_BYTES = 64 * 1024 * 1024 + 64 * 1024  # the body, and the footer which older clients append
+MAX_SHARD_BYTES = 64 * 1024 * 1024
+TOKEN_SECONDS = 3600
+_SALT = "xet-token"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a Xet token allows: its user, in one repository."""
+
+    actor: Actor
+    repository: Repository
+    may_write: bool
+
+
+def make_token(actor: Actor, repository: Repository, *, write: bool) -> tuple[str, int]:
+    """(token, when it ends in seconds since 1970)."""
+    ends = int(time.time()) + TOKEN_SECONDS
+    claims = {
+        "repository": repository.pk,
+        "user": actor.user.pk if actor.user else None,
+        "token": actor.token.pk if actor.token else None,
+        "write": write,
+    }
+    return "xet_" + signing.dumps(claims, salt=_SALT, compress=True), ends
+
+
+def realm_of(actor: Actor) -> str:
+    """A part of the CAS's address which differs by hub and by user.
+
+    hf_xet remembers for three weeks, by address, which xorbs it sent, and never sends them again. A hub whose data was
+    wiped and another user on the same machine must not be taken for the one who got them.
+    """
+    realm = Realm.objects.first()
+    if realm is None:
+        realm, _ = Realm.objects.get_or_create(pk=1, defaults={"name": secrets.token_hex(8)})
+    return f"r{realm.name}-{actor.user.pk if actor.user else 0}"
+
+
+def read_token(value: str) -> Grant:
+    """Raises Unauthorized for what is forged, ended, or whose rights were taken away since."""
+    try:
+        claims = signing.loads(value.removeprefix("xet_"), salt=_SALT, max_age=TOKEN_SECONDS + 60)
+    except signing.BadSignature as error:
+        raise Unauthorized("This Xet token is not valid any more: ask for a new one.") from error
+    user = User.objects.filter(pk=claims["user"], is_active=True).first()
+    token = AccessToken.objects.filter(pk=claims["token"], user=user).first() if claims["token"] else None
+    actor = Actor(user, token)
+    repository = Repository.objects.select_related("namespace").filter(pk=claims["repository"]).first()
+    if repository is None or (claims["token"] and token is None) or not can_read(actor, repository):
+        raise Unauthorized("This Xet token's rights have ended: ask for a new one.")
+    return Grant(actor, repository, may_write=claims["write"] and can_write(actor, repository))
+
+
+def take_xorb(grant: Grant, claimed_hash: str, stream: BinaryIO) -> bool:
+    """Verify and store a xorb; returns whether it is new. BadRequest if it does not verify: nothing is kept."""
+    _require_write(grant)
+    with staged(stream, MAX_XORB_BYTES) as (path, _sha256, length):
+        try:
+            with path.open("rb") as file:
+                index = read_xorb(file, claimed_hash)
+        except XetFormatError as error:
+            raise BadRequest(str(error)) from error
+        if not Xorb.objects.filter(hash=claimed_hash).exists() or not blob_store().exists(_key(claimed_hash)):
+            blob_store().put_file(_key(claimed_hash), path)
+    with transaction.atomic():
+        xorb, created = Xorb.objects.get_or_create(
+            hash=claimed_hash, defaults={"size_bytes": length, "index": index.to_bytes()}
+        )
+        XorbHolder.objects.get_or_create(xorb=xorb, repository=grant.repository)
+        XorbSender.objects.get_or_create(xorb=xorb, user=grant.actor.user)
+    return created
+
+
+def take_shard(grant: Grant, body: bytes) -> int:
+    """Verify the files of a shard, every hash of them, and record them. Returns how many.
+
+    Raises BadRequest: the shard is malformed, names a xorb which its sender may not read, or does not verify.
+    """
+    _require_write(grant)
+    try:
+        files = parse_shard(body)
+    except XetFormatError as error:
+        raise BadRequest(str(error)) from error
+    names = {segment.xorb_hash_hex for file in files for segment in file.segments}
+    indexes = _readable_indexes(grant, names)
+    for file in files:
+        sha256 = _verified_sha256(file, indexes)
+        _record(grant, file, sha256)
+    return len(files)
+
+
+def read_xet_range(blob: Blob, start: int, length: int) -> Iterator[bytes]:
+    """Bytes of a file kept as xorbs, decoded while they are read."""
+    segments = [Segment(*term) for term in XetFile.objects.values_list("terms", flat=True).get(hash=blob.xet_hash)]
+    rows = Xorb.objects.filter(hash__in={segment.xorb_hash_hex for segment in segments})
+    indexes = {hash_: XorbIndex.from_bytes(bytes(index)) for hash_, index in rows.values_list("hash", "index")}
+    return decode_segments(segments, indexes, _open_xorb, start, start + length)
+
+
+def _require_write(grant: Grant) -> None:
+    if not grant.may_write:
+        raise Forbidden("This Xet token may only read.")
+
+
+def _readable_indexes(grant: Grant, names: set[str]) -> dict[str, XorbIndex]:
+    """The chunk tables of the xorbs named, if this user sent them or may read a repository which holds them.
+
+    Without this, knowing a hash would be enough to read a stranger's file.
+    """
+    rows = Xorb.objects.filter(hash__in=names)
+    allowed = XorbHolder.objects.filter(xorb__in=names).filter(readable_by(grant.actor, "repository__"))
+    readable = set(allowed.values_list("xorb_id", flat=True))
+    readable |= set(XorbSender.objects.filter(xorb__in=names, user=grant.actor.user).values_list("xorb_id", flat=True))
+    indexes = {
+        hash_: XorbIndex.from_bytes(bytes(index))
+        for hash_, index in rows.values_list("hash", "index")
+        if hash_ in readable
+    }
+    if missing := sorted(names - set(indexes)):
+        raise BadRequest(
+            f"The shard names the xorb {missing[0]}, which this hub does not hold for you: upload it again "
+            "(clearing the client's Xet cache, HF_XET_CACHE, makes it do so)."
+        )
+    return indexes
+
+
+def _verified_sha256(file: ShardFile, indexes: dict[str, XorbIndex]) -> str:
+    try:
+        verify_file(file, indexes)
+        known = XetFile.objects.filter(hash=file.file_hash_hex).values_list("sha256", flat=True).first()
+        sha256 = known or file_sha256(file.segments, indexes, _open_xorb)
+    except XetFormatError as error:
+        raise BadRequest(str(error)) from error
+    if file.sha256_hex is None:
+        raise BadRequest(f"The shard does not give the SHA-256 of file {file.file_hash_hex}: update hf_xet.")
+    if file.sha256_hex != sha256:
+        raise BadRequest(
+            f"The file {file.file_hash_hex} has the SHA-256 {sha256}, not {file.sha256_hex}: upload it again."
+        )
+    return sha256
+
+
+def _record(grant: Grant, file: ShardFile, sha256: str) -> None:
+    terms = [[s.xorb_hash_hex, s.unpacked_bytes, s.start, s.end] for s in file.segments]
+    with transaction.atomic():
+        XetFile.objects.get_or_create(
+            hash=file.file_hash_hex, defaults={"sha256": sha256, "size_bytes": file.size_bytes, "terms": terms}
+        )
+        blob, _ = Blob.objects.get_or_create(
+            sha256=sha256, defaults={"size_bytes": file.size_bytes, "is_whole": False, "xet_hash": file.file_hash_hex}
+        )
+        grant_blob(grant.repository, blob)
+        holders = [
+            XorbHolder(xorb_id=name, repository=grant.repository) for name in {s.xorb_hash_hex for s in file.segments}
+        ]
+        XorbHolder.objects.bulk_create(holders, ignore_conflicts=True)
+
+
+def _open_xorb(hash_hex: str) -> AbstractContextManager[BinaryIO]:
+    return blob_store().open(_key(hash_hex))
+
+
+def _key(hash_hex: str) -> str:
+    return f"xorbs/{hash_hex}"

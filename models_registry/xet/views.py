@@ -1,0 +1,76 @@
+"""The CAS's HTTP face (hub-protocol §5). It has tokens of its own; what it does not offer is a quick 404."""
+
+from typing import Any
+
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from models_registry.errors import BadRequest, HubError, NotFound, TooLarge, Unauthorized
+from models_registry.hfapi.base import HubView, body_stream, endpoint, flag
+from models_registry.repos.revisions import resolve_revision
+from models_registry.repos.services import require_write
+from models_registry.xet import services
+
+
+class XetToken(HubView):
+    def get(self, request: Request, types: str, namespace: str, name: str, right: str, rest: str) -> Response:
+        """A token for the CAS: to read, or to write, in this repository."""
+        repository = self.repository(types, namespace, name)
+        write = right == "write"
+        if write:
+            require_write(self.actor, repository)
+        if flag(request.query_params.get("create_pr", "false")):
+            raise HubError("This hub has no pull requests yet: push to a branch which you may write.", status=501)
+        resolve_revision(self.actor, repository, rest)
+        token, ends = services.make_token(self.actor, repository, write=write)
+        cas = f"{endpoint(request)}/cas/{services.realm_of(self.actor)}"
+        return Response(
+            {"accessToken": token, "exp": ends, "casUrl": cas},
+            headers={"X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(ends), "X-Xet-Cas-Url": cas},
+        )
+
+
+@csrf_exempt
+@require_POST
+def xorb(request: HttpRequest, hash_hex: str) -> JsonResponse:
+    """Take a xorb: its raw body, at most 64 MiB."""
+    grant = _grant(request)
+    stream, announced = body_stream(request)
+    _check_length(announced, services.MAX_XORB_BYTES)
+    return JsonResponse({"was_inserted": services.take_xorb(grant, hash_hex, stream)})
+
+
+@csrf_exempt
+@require_POST
+def shard(request: HttpRequest) -> JsonResponse:
+    """Take a shard: which files the uploaded xorbs make up."""
+    grant = _grant(request)
+    stream, announced = body_stream(request)
+    _check_length(announced, services.MAX_SHARD_BYTES)
+    body = stream.read(services.MAX_SHARD_BYTES + 1)
+    _check_length(len(body), services.MAX_SHARD_BYTES)
+    if announced is not None and len(body) < announced:
+        raise BadRequest(f"The body was cut off after {len(body):,} of {announced:,} bytes: send it again.")
+    services.take_shard(grant, body)
+    return JsonResponse({"result": 1})
+
+
+@csrf_exempt
+def not_offered(request: HttpRequest, **_: Any) -> JsonResponse:
+    """Global deduplication, direct uploads, second versions of routes: clients go on without them after a 404."""
+    raise NotFound("This CAS does not offer that.")
+
+
+def _grant(request: HttpRequest) -> services.Grant:
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not value:
+        raise Unauthorized("Send the Xet token as a bearer token.")
+    return services.read_token(value.strip())
+
+
+def _check_length(length: int | None, most: int) -> None:
+    if length is not None and length > most:
+        raise TooLarge(f"The body has {length:,} bytes; at most {most:,} are taken.")

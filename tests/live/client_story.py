@@ -1,0 +1,59 @@
+"""Run by the Python of each client version: what people do with a hub, a feature a function.
+
+`python client_story.py STORY.json`: {"endpoint", "alice", "bob", "reader" (tokens), "prefix", "fitted", "folder"}. Prints
+one line of JSON: {"version", "xet", "features": {name: "ok" | "n.a.: why" | "FAILED: …"}}. Needs no more than the standard
+library, huggingface_hub, and the folder `story` beside it.
+"""
+
+import json
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+
+import huggingface_hub
+from story.base import NotThere
+from story.pull import Pull
+from story.push import Push
+from story.refusals import Refusals
+
+
+class Story(Push, Pull, Refusals):
+    """All chapters, told by one client to one hub."""
+
+    def tell(self) -> dict[str, str]:
+        outcome = {}
+        for name in [name for chapter in (Push, Pull, Refusals) for name in vars(chapter) if name.startswith("do_")]:
+            title = name.removeprefix("do_").replace("_", " ")
+            try:
+                getattr(self, name)()
+                outcome[title] = "ok"
+            except NotThere as missing:
+                outcome[title] = f"n.a.: {missing}"
+            except Exception:
+                outcome[title] = "FAILED: " + traceback.format_exc()
+        return outcome
+
+
+def xet_version() -> str | None:
+    """Of hf_xet, when this client would use it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    if os.environ.get("HF_HUB_DISABLE_XET") == "1":
+        return None
+    try:
+        return version("hf_xet")
+    except PackageNotFoundError:
+        return None
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    told = json.loads(Path(sys.argv[1]).read_text())
+    outcome: dict[str, str] = Story(told).tell()
+    print(json.dumps({"version": huggingface_hub.__version__, "xet": xet_version(), "features": outcome}))
+
+
+if __name__ == "__main__":
+    main()
