@@ -38,6 +38,13 @@ class RepoNotFound(HubError):
     code = "RepoNotFound"
 
 
+class GatedRepo(HubError):
+    """The repository is there to see; its files are for whoever was let in. 401 for those who are not signed in."""
+
+    status = 403
+    code = "GatedRepo"
+
+
 class RevisionNotFound(HubError):
     status = 404
     code = "RevisionNotFound"

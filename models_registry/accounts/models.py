@@ -15,6 +15,7 @@ class Namespace(models.Model):
     name = models.CharField(max_length=96)
     full_name = models.CharField(max_length=200, blank=True)
     user = models.OneToOneField(User, models.CASCADE, null=True, blank=True, related_name="namespace")
+    private_by_default = models.BooleanField(default=False, help_text="new repositories which say nothing are private")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -54,6 +54,32 @@ def can_read(actor: Actor, repository) -> bool:
     return actor.user.is_superuser or role_in(actor, repository.namespace) is not None
 
 
+def can_read_files(actor: Actor, repository) -> bool:
+    """What lies behind a gate (files, rows, git objects): for the repository's own people and whoever was let in."""
+    if not can_read(actor, repository):
+        return False
+    if not repository.gated:
+        return True
+    if actor.user is None:
+        return False
+    if actor.user.is_superuser or role_in(actor, repository.namespace) is not None:
+        return True
+    return bool(repository.access_requests.filter(user=actor.user, status="accepted").exists())
+
+
+def files_readable_by(actor: Actor, prefix: str = "") -> Q:
+    """A filter on repositories (reached by `prefix`) which keeps those whose files this actor may read."""
+    open_to_all = Q(**{f"{prefix}gated": ""})
+    if actor.user is None:
+        return readable_by(actor, prefix) & open_to_all
+    if actor.user.is_superuser:
+        return Q()
+    mine = Q(**{f"{prefix}namespace__user": actor.user})
+    shared = Q(**{f"{prefix}namespace__in": Membership.objects.filter(user=actor.user).values("namespace")})
+    let_in = actor.user.access_requests.filter(status="accepted").values("repository")
+    return readable_by(actor, prefix) & (open_to_all | mine | shared | Q(**{f"{prefix}pk__in": let_in}))
+
+
 def can_write(actor: Actor, repository) -> bool:
     """Commit, branch, tag, settings, delete. A contributor of an organisation may do so to what they created."""
     if not actor.may_write or actor.user is None:

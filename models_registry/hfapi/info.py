@@ -120,7 +120,7 @@ def _fields(
         "lastModified": lambda: moment(repository.last_modified),
         "createdAt": lambda: moment(repository.created_at),
         "private": lambda: repository.private,
-        "gated": lambda: False,
+        "gated": lambda: repository.gated or False,
         "disabled": lambda: False,
         "downloads": lambda: repository.downloads,
         "downloadsAllTime": lambda: repository.downloads,

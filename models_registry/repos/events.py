@@ -6,5 +6,15 @@ from django.dispatch import Signal
 # entries: a function which gives all entries of the new commit, read once for all receivers.
 revision_published = Signal()
 
-# repository: Repository, just before it is deleted.
+# repository: Repository, with its first commit; actor: who made it.
+repository_created = Signal()
+
+# repository: Repository under its new name; old_full_name: the name before; old_namespace: Namespace; actor.
+repository_moved = Signal()
+
+# repository: Repository as it is now; changes: {field: value before} of what changed (private, gated, description,
+# discussions_disabled); actor.
+repository_settings_changed = Signal()
+
+# repository: Repository, just before it is deleted; actor: who deletes it.
 repository_deleted = Signal()

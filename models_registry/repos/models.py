@@ -23,6 +23,13 @@ class RepoType(models.TextChoices):
         return "" if self is RepoType.MODEL else f"{self.value}s/"
 
 
+class Gate(models.TextChoices):
+    """How people come by the files of a gated repository. No gate is the empty text."""
+
+    AUTO = "auto", "asking is enough"
+    MANUAL = "manual", "its owners decide"
+
+
 class Repository(models.Model):
     """A model or a dataset (or a bare space or kernel), `namespace/name`, with git history.
 
@@ -43,6 +50,11 @@ class Repository(models.Model):
     summary = models.TextField(blank=True, help_text="the first words of the card, for listings")
     library_name = models.CharField(max_length=100, blank=True)
     pipeline_tag = models.CharField(max_length=100, blank=True, db_index=True)
+    gated = models.CharField(max_length=6, blank=True, choices=Gate, help_text="empty: the files are for every reader")
+    discussions_disabled = models.BooleanField(default=False)
+    sdk = models.CharField(max_length=20, blank=True, help_text="of a space")
+    description = models.TextField(blank=True, help_text="set by its owners; the card's own words are `summary`")
+    used_storage_bytes = models.BigIntegerField(default=0, help_text="of the contents in RepositoryBlob")
 
     class Meta:
         constraints = [models.UniqueConstraint("type", Lower("full_name"), name="repository_name_any_case")]
@@ -119,3 +131,43 @@ class RepositoryBlob(models.Model):
 
     def __str__(self) -> str:
         return f"{self.blob_id} in {self.repository_id}"
+
+
+class RepositoryRedirect(models.Model):
+    """A name which a repository had before it was moved. It ends when another repository takes the name."""
+
+    type = models.CharField(max_length=8, choices=RepoType)
+    full_name = models.CharField(max_length=200, help_text="namespace/name, as it was")
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="redirects")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint("type", Lower("full_name"), name="redirect_name_any_case")]
+
+    def __str__(self) -> str:
+        return self.full_name
+
+
+class AccessRequest(models.Model):
+    """One person at the gate of one repository: what they asked, and what was decided."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        ACCEPTED = "accepted"
+        REJECTED = "rejected"
+
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="access_requests", db_index=False)
+    user = models.ForeignKey(User, models.CASCADE, related_name="access_requests")
+    status = models.CharField(max_length=8, choices=Status, default=Status.PENDING)
+    granted = models.BooleanField(default=False, help_text="given by an owner without being asked for")
+    fields = models.JSONField(default=dict, help_text="what the person wrote when asking: {label: text}")
+    rejection_reason = models.TextField(blank=True)
+    requested_at = models.DateTimeField(auto_now_add=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["repository", "user"], name="one_request_a_person")]
+        indexes = [models.Index(fields=["repository", "status", "-requested_at"], name="requests_of_a_gate")]
+
+    def __str__(self) -> str:
+        return f"{self.user} at {self.repository}: {self.status}"

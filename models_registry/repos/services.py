@@ -4,6 +4,8 @@ import logging
 from functools import cache, partial
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 from models_registry.accounts.models import Namespace
@@ -21,7 +23,12 @@ from models_registry.errors import (
 from models_registry.repos.attributes import default_attributes
 from models_registry.repos.commits import ATTRIBUTES, AddFile, write_commit
 from models_registry.repos.entries import list_entries
-from models_registry.repos.events import repository_deleted, revision_published
+from models_registry.repos.events import (
+    repository_created,
+    repository_deleted,
+    repository_settings_changed,
+    revision_published,
+)
 from models_registry.repos.models import Ref, Repository, RepositoryBlob, RepoType
 from models_registry.repos.paths import check_ref_part
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS, resolve_revision
@@ -33,7 +40,10 @@ logger = logging.getLogger(__name__)
 def find_repository(actor: Actor, kind: RepoType, full_name: str) -> Repository:
     """The repository, or RepoNotFound: a private one does not exist for those who may not see it."""
     found = (
-        Repository.objects.select_related("namespace", "creator").filter(type=kind, full_name__iexact=full_name).first()
+        Repository.objects.select_related("namespace", "creator")
+        .alias(key=Lower("full_name"))
+        .filter(type=kind, key=full_name.lower())
+        .first()
         if "\0" not in full_name
         else None
     )
@@ -87,6 +97,7 @@ def create_repository(
             author=actor.user.username,
             create=True,
         )
+        repository_created.send(Repository, repository=repository, actor=actor)
     logger.info("created %s (%s) by %s", repository.path, "private" if private else "public", actor.name)
     return repository
 
@@ -95,15 +106,18 @@ def delete_repository(actor: Actor, repository: Repository) -> None:
     """Remove a repository and its history. Contents which nobody names any more are left to garbage collection."""
     require_write(actor, repository)
     with transaction.atomic():
-        repository_deleted.send(Repository, repository=repository)
+        repository_deleted.send(Repository, repository=repository, actor=actor)
         repository.delete()
     logger.info("deleted %s by %s", repository.path, actor.name)
 
 
 def set_visibility(actor: Actor, repository: Repository, *, private: bool) -> None:
     require_write(actor, repository)
-    Repository.objects.filter(pk=repository.pk).update(private=private)
-    repository.private = private
+    changes = {"private": repository.private}
+    with transaction.atomic():
+        Repository.objects.filter(pk=repository.pk).update(private=private)
+        repository.private = private
+        repository_settings_changed.send(Repository, repository=repository, changes=changes, actor=actor)
     logger.info("%s is now %s, by %s", repository.path, "private" if private else "public", actor.name)
 
 
@@ -139,7 +153,11 @@ def delete_tag(actor: Actor, repository: Repository, name: str) -> None:
 
 def grant_blob(repository: Repository, blob: Blob) -> None:
     """Whoever sent the bytes to this repository may commit them there."""
-    RepositoryBlob.objects.get_or_create(repository=repository, blob=blob)
+    with transaction.atomic():
+        _, is_new = RepositoryBlob.objects.get_or_create(repository=repository, blob=blob)
+        if is_new:
+            grown = F("used_storage_bytes") + blob.size_bytes
+            Repository.objects.filter(pk=repository.pk).update(used_storage_bytes=grown)
 
 
 def find_namespace(name: str) -> Namespace:

@@ -52,8 +52,8 @@ def list_repositories(actor: Actor, kind: RepoType, filters: Filters) -> QuerySe
         rows = rows.filter(Exists(RepositoryTag.objects.filter(repository=OuterRef("pk"), tag=tag)))
     if filters.pipeline_tag:
         rows = rows.filter(pipeline_tag=filters.pipeline_tag)
-    if filters.gated:
-        rows = rows.none()  # no repository of this hub is gated yet
+    if filters.gated is not None:
+        rows = rows.exclude(gated="") if filters.gated else rows.filter(gated="")
     return rows.order_by(SORTS[filters.sort], "-pk").prefetch_related("tag_rows")
 
 
