@@ -1,6 +1,6 @@
 """An independent measurement of a pulled variant: a fresh process with numpy and onnxruntime, and nothing of FitHub's.
 
-`python harness.py TASK.json`: {"models": [paths], "shapes": [{input: {"shape", "dtype"}}], "threads", "runs"} → one line of JSON:
+`python harness.py TASK.json`: {"models": [paths], "shapes": [{input: {"shape", "dtype", "value"?}}], "threads", "runs"} → one line of JSON:
 {"peak_memory_bytes", "latency_ms": {"p50", "p90"}, "outputs"}.
 """
 
@@ -17,11 +17,13 @@ import onnxruntime as ort
 
 
 def feed_of(shapes: dict[str, dict[str, Any]], rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Small positive numbers; integers are 0 or 1, which every vocabulary has."""
+    """Small positive numbers; integers are 0 or 1, which every vocabulary has, unless their value is published."""
     feed = {}
     for name, wanted in shapes.items():
         shape, dtype = wanted["shape"], wanted["dtype"]
-        if dtype.startswith(("float", "bfloat")):
+        if "value" in wanted:
+            feed[name] = np.full(shape, wanted["value"]).astype(dtype)
+        elif dtype.startswith(("float", "bfloat")):
             feed[name] = rng.random(shape).astype(dtype)
         elif dtype == "object" or dtype.startswith(("str", "<U")):
             feed[name] = np.full(shape, "a", dtype=object)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
@@ -131,7 +132,7 @@ def _prepare_inputs(source: Subject, request: Request, work: Path) -> dict[str, 
         feeds = _one_shape(component.evaluation)
         runner.save_feeds(feeds, work / f"feeds-{number}.npz")
         (work / f"carry-{number}.json").write_text(json.dumps(component.carry), encoding="utf-8")
-        shapes[name] = {key: {"shape": list(a.shape), "dtype": str(a.dtype)} for key, a in feeds[0].items()}
+        shapes[name] = {key: _described(array, [feed[key] for feed in feeds]) for key, array in feeds[0].items()}
     shapes["_"] = {"kind": prepared.kind, "source": prepared.source, "notes": prepared.notes}
     return shapes
 
@@ -255,6 +256,14 @@ class _Session:
             return f"It does not run: {lines[-1][:200] if lines else 'no message'}"
         window: dict[str, Any] = json.loads(result_path.read_text(encoding="utf-8"))
         return window
+
+
+def _described(array: np.ndarray, fed: list[np.ndarray]) -> dict[str, Any]:
+    """Shape and type of an input; the value too of one which is a setting (a sample rate): others run another graph."""
+    described: dict[str, Any] = {"shape": list(array.shape), "dtype": str(array.dtype)}
+    if array.size == 1 and array.dtype.kind in "iub" and all(np.array_equal(array, other) for other in fed):
+        described["value"] = array.item()
+    return described
 
 
 def _first_cpus(threads: int) -> list[int]:

@@ -15,6 +15,7 @@ from onnx import helper
 
 from compression_service.engine.calibration import mapping, rows
 from compression_service.engine.inputs import _split
+from compression_service.engine.measure import session
 
 PROJECT = Path(__file__).parents[3]
 
@@ -233,3 +234,11 @@ def test_columns_find_their_input():
         mapping.find(wide, [spec], {"inputs": {"x": ["nowhere"]}}, None)
     with pytest.raises(mapping.MappingError, match="images or other files"):
         mapping.find(table("all", 1, image=[{"bytes": b"x"}]), [spec], {}, None)
+
+
+def test_the_value_of_a_setting_is_published_and_that_of_data_is_not():
+    rate, other = np.array(16000, np.int64), np.array([8000], np.int64)
+    assert session._described(rate, [rate, rate]) == {"shape": [], "dtype": "int64", "value": 16000}
+    assert session._described(other, [other, rate.reshape(1)]) == {"shape": [1], "dtype": "int64"}
+    assert "value" not in session._described(np.zeros((1,), np.float32), [np.zeros((1,), np.float32)])
+    assert "value" not in session._described(np.zeros((2,), np.int64), [np.zeros((2,), np.int64)])
