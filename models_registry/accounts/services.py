@@ -14,7 +14,7 @@ from models_registry.accounts.models import AccessToken, Membership, Namespace, 
 from models_registry.accounts.policies import Actor
 from models_registry.errors import BadRequest, Conflict, NotFound
 
-NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?")
+NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 RESERVED = frozenset(
     [
         "api",
@@ -67,15 +67,18 @@ def check_name(name: str, what: str) -> str:
     if not NAME.fullmatch(name) or "--" in name or ".." in name or name.endswith((".git", ".ipynb")):
         raise BadRequest(
             f"{name!r} can not name a {what}: use 1 to 96 letters, digits, '-', '_' and '.', beginning and ending with "
-            "a letter or digit, without '--' or '..' and not ending in '.git' or '.ipynb'."
+            "a letter, a digit or '_', without '--' or '..' and not ending in '.git' or '.ipynb'."
         )
     return name
 
 
 @transaction.atomic
-def create_user(name: str, password: str | None = None, *, email: str = "", admin: bool = False) -> User:
+def create_user(
+    name: str, password: str | None = None, *, email: str = "", full_name: str = "", admin: bool = False
+) -> User:
     """Make a user and the namespace of the same name."""
     _check_namespace_name(name, "user")
+    full_name = full_name.strip()[:150]
     if password is not None:
         try:
             validate_password(password, User(username=name))
@@ -83,8 +86,10 @@ def create_user(name: str, password: str | None = None, *, email: str = "", admi
             raise BadRequest(" ".join(error.messages)) from error
     try:
         with transaction.atomic():
-            user = User.objects.create_user(name, email, password, is_staff=admin, is_superuser=admin)
-            Namespace.objects.create(name=name, user=user, full_name=name)
+            user = User.objects.create_user(
+                name, email, password, first_name=full_name, is_staff=admin, is_superuser=admin
+            )
+            Namespace.objects.create(name=name, user=user, full_name=full_name or name)
     except IntegrityError as error:
         raise Conflict(f"The name {name!r} is taken.") from error
     return user

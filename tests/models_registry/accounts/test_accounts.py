@@ -4,6 +4,7 @@ import io
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
 
 from models_registry.accounts.models import AccessToken, Membership, Role, User
 from models_registry.accounts.policies import ANONYMOUS, Actor, can_create_in, can_read, can_use, can_write, readable_by
@@ -23,7 +24,7 @@ from tests.factories import make_repository, make_user
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize("name", ["a", "Alice", "a-b_c.d", "x" * 96])
+@pytest.mark.parametrize("name", ["a", "Alice", "a-b_c.d", "x" * 96, "__ROBOT__", "_"])
 def test_names_which_are_taken(name):
     assert check_name(name, "user") == name
 
@@ -156,3 +157,13 @@ def test_a_card_uses_a_private_dataset_only_if_all_its_writers_may_read_it():
     assert not can_use(made_by_admin, rows), "an administrator's rights are not lent to bob's card"
     rows.private = False
     assert can_use(of_team, rows)
+
+
+def test_the_names_by_which_people_are_shown():
+    call_command("create_user", "__ROBOT__", "--full-name", "A Robot", stdout=io.StringIO())
+    call_command("create_org", "makers", "--owner", "__ROBOT__", "--full-name", "The Makers", stdout=io.StringIO())
+    user = User.objects.get(username="__ROBOT__")
+    value = create_token(user, "laptop")
+    me = Client(headers={"Authorization": f"Bearer {value}"}).get("/api/whoami-v2").json()
+    assert (me["name"], me["fullname"], me["orgs"][0]["fullname"]) == ("__ROBOT__", "A Robot", "The Makers")
+    assert (user.namespace.full_name, make_user("plain").namespace.full_name) == ("A Robot", "plain")

@@ -1,4 +1,4 @@
-"""manage.py create_org NAME --owner USER"""
+"""manage.py create_org NAME --owner USER [--full-name F]"""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -15,10 +15,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
         parser.add_argument("--owner", required=True)
+        parser.add_argument("--full-name", default="")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            namespace = create_organization(options["name"], find_user(options["owner"]))
+            namespace = create_organization(options["name"], find_user(options["owner"]), options["full_name"])
         except HubError as error:
             raise CommandError(error.message) from error
         self.stdout.write(f"organisation {namespace.name}")
