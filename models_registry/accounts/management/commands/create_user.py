@@ -26,7 +26,11 @@ class Command(BaseCommand):
         password = secrets.token_urlsafe(12) if given is None else given
         try:
             user = create_user(
-                options["name"], password, email=options["email"], full_name=options["full_name"], admin=options["admin"]
+                options["name"],
+                password,
+                email=options["email"],
+                full_name=options["full_name"],
+                admin=options["admin"],
             )
         except HubError as error:
             raise CommandError(error.message) from error
