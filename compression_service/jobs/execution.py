@@ -19,16 +19,12 @@ from django.db import connection, transaction
 from compression_service.jobs import leases
 from compression_service.jobs.models import Job
 from compression_service.jobs.runners import RUNNERS
-from compression_service.jobs.sandbox import Sandbox, SandboxStopped
+from compression_service.jobs.sandbox import Sandbox, SandboxFailed, SandboxStopped
 from compression_service.jobs.services import after_failure
 from models_registry.errors import HubError
 
 logger = logging.getLogger(__name__)
 worker_name = f"{socket.gethostname()}-{os.getpid()}"
-
-
-class JobFailed(Exception):
-    """The work can not be done; its text is for the contributor."""
 
 
 class Context:
@@ -110,8 +106,8 @@ def _run(context: Context) -> tuple[Job.State | None, str, str]:
     try:
         message = RUNNERS[job.kind].run(context)
         return Job.State.DONE, "", message
-    except JobFailed as failure:
-        return Job.State.FAILED, str(failure), ""
+    except SandboxFailed as refusal:
+        return Job.State.FAILED, refusal.reason, ""
     except (leases.LeaseLost, leases.Cancelled, SandboxStopped) as stopped:
         reason = context.stop_reason or stopped
         if isinstance(reason, _WorkerStopping):

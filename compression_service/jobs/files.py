@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from threading import Event
 
 from compression_service.jobs.sandbox import SandboxStopped
 from models_registry.repos.entries import Entry, list_entries, read_small
@@ -10,7 +11,7 @@ from models_registry.storage.services import get_blob, write_to
 
 
 def checkout(
-    repository: Repository, commit: str, folder: Path, *, keep: Iterable[str] | None = None, stop: object = None
+    repository: Repository, commit: str, folder: Path, *, keep: Iterable[str] | None = None, stop: Event | None = None
 ) -> list[str]:
     """Write the files of a commit (all, or those of `keep`) below `folder`. Returns their paths."""
     wanted = set(keep) if keep is not None else None
@@ -18,7 +19,7 @@ def checkout(
     for entry in list_entries(repository, commit, recursive=True):
         if entry.is_folder or (wanted is not None and entry.path not in wanted):
             continue
-        if stop is not None and stop.is_set():  # type: ignore[attr-defined]
+        if stop is not None and stop.is_set():
             raise SandboxStopped
         write_entry(repository, entry, folder / entry.path)
         written.append(entry.path)

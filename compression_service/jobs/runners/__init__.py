@@ -13,7 +13,7 @@ class Runner(Protocol):
     heavy: bool
 
     def run(self, context: "Context") -> str:
-        """Do the work; returns one line on what was done. Raises JobFailed with a sentence for the contributor."""
+        """Do the work; returns one line on what was done. SandboxFailed fails the job with its sentence."""
 
     def on_failed(self, job: Job) -> None:
         """Called once when the job failed or was cancelled: set right what waits for it."""

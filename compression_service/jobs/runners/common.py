@@ -1,10 +1,11 @@
 """What the runners of the compression share."""
 
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 from compression_service.jobs.files import checkout
 from compression_service.jobs.models import Job
-from compression_service.jobs.sandbox import SandboxFailed
 from compression_service.jobs.services import enqueue
 from compression_service.variants.datasets import data_paths, usable_dataset
 from compression_service.variants.models import SourceModel, Variant
@@ -22,7 +23,7 @@ def source_of(job: Job) -> SourceModel:
     )
 
 
-def bring_inputs(source: SourceModel, folder: Any, stop: object) -> dict[str, Any]:
+def bring_inputs(source: SourceModel, folder: Path, stop: Event) -> dict[str, Any]:
     """Put the support files and the dataset's rows into the job's folder; returns the task's keys for them."""
     checkout(
         source.repository, source.commit, folder / "source", keep=source.detail.get("support_files") or [], stop=stop
@@ -45,9 +46,3 @@ def measure_when_made(source: SourceModel) -> None:
     """Queue the measuring once nothing is being made any more."""
     if not Variant.objects.filter(source=source, status=Variant.Status.MAKING).exists():
         enqueue("measure", source.repository, {"source": source.pk}, f"measure:{source.pk}")
-
-
-def fail_with(refusal: SandboxFailed) -> Exception:
-    from compression_service.jobs.execution import JobFailed
-
-    return JobFailed(refusal.reason)

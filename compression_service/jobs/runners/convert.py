@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from compression_service.jobs.files import checkout
 from compression_service.jobs.models import Job
-from compression_service.jobs.runners.common import fail_with, measure_when_made, source_of
-from compression_service.jobs.sandbox import SandboxFailed
+from compression_service.jobs.runners.common import measure_when_made, source_of
 from compression_service.jobs.services import enqueue
 from compression_service.jobs.slot import machine_slot
 from compression_service.variants import services
@@ -21,11 +20,8 @@ def run(context: "Context") -> str:
     source = source_of(context.job)
     context.say(0.02, "fetching the files")
     checkout(source.repository, source.commit, context.folder / "source", stop=context.stop)
-    try:
-        with machine_slot(context.stop):
-            plan = context.run_engine({"act": "convert", "source": "source", "out": "out"})
-    except SandboxFailed as refusal:
-        raise fail_with(refusal) from refusal
+    with machine_slot(context.stop):
+        plan = context.run_engine({"act": "convert", "source": "source", "out": "out"})
     with context.publishing():
         detail = {key: plan.get(key) for key in ("components", "support_files", "evidence", "versions")}
         services.plan_variants(source, plan["recipes"], detail, plan["format"])

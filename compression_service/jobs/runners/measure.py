@@ -8,8 +8,7 @@ from django.utils import timezone
 from compression_service.devices.services import record_device
 from compression_service.jobs.files import checkout
 from compression_service.jobs.models import Job
-from compression_service.jobs.runners.common import bring_inputs, fail_with, source_of
-from compression_service.jobs.sandbox import SandboxFailed
+from compression_service.jobs.runners.common import bring_inputs, source_of
 from compression_service.jobs.slot import machine_slot
 from compression_service.variants import services
 from compression_service.variants.models import SourceModel, Variant
@@ -33,11 +32,8 @@ def run(context: "Context") -> str:
         "threads": [1, 0],
         "inputs": bring_inputs(source, context.folder, context.stop),
     }
-    try:
-        with machine_slot(context.stop):
-            session = context.run_engine(task)
-    except SandboxFailed as refusal:
-        raise fail_with(refusal) from refusal
+    with machine_slot(context.stop):
+        session = context.run_engine(task)
     with context.publishing():
         taken, broken = _record(variants, session)
         services.finish_source(source)

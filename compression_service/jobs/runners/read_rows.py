@@ -4,8 +4,6 @@ from typing import TYPE_CHECKING
 
 from compression_service.jobs.files import write_entry
 from compression_service.jobs.models import Job
-from compression_service.jobs.runners.common import fail_with
-from compression_service.jobs.sandbox import SandboxFailed
 from compression_service.variants.datasets import DATA_ENDINGS
 from models_registry.datasets.services import known_oids, record_rows
 from models_registry.repos.entries import list_entries
@@ -34,10 +32,7 @@ def run(context: "Context") -> str:
     if not oids:
         return "nothing new to read"
     task = {"act": "rows", "folder": "files", "paths": list(oids), "limit": ROWS}
-    try:
-        result = context.run_engine(task, module="models_registry.datasets.reading")
-    except SandboxFailed as refusal:
-        raise fail_with(refusal) from refusal
+    result = context.run_engine(task, module="models_registry.datasets.reading")
     with context.publishing():
         for file in result["files"]:
             record_rows(oids[file["path"]], file)
