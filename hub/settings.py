@@ -90,6 +90,7 @@ INSTALLED_APPS = [
     "models_registry.cards",
     "models_registry.datasets",
     "models_registry.scanning",
+    "models_registry.community.discussions",
     "models_registry.hfapi",
     "models_registry.pages",
     "compression_service.jobs",

@@ -117,3 +117,45 @@ def role_in(actor: Actor, namespace: Namespace) -> Role | None:
         return None
     found = Membership.objects.filter(namespace=namespace, user=actor.user).values_list("role", flat=True).first()
     return Role(found) if found else None
+
+
+# --- discussions and pull requests ----------------------------------------------------------------------------------
+def can_discuss(actor: Actor, repository) -> bool:
+    """Open discussions and pull requests, comment: everyone who is signed in and sees the repository."""
+    return actor.may_write and can_read(actor, repository)
+
+
+def can_change_discussion(actor: Actor, discussion) -> bool:
+    """Rename, close, open again, publish a draft: its author, and whoever may write."""
+    repository = discussion.repository
+    return can_discuss(actor, repository) and (_is_author(actor, discussion) or can_write(actor, repository))
+
+
+def can_moderate(actor: Actor, repository) -> bool:
+    """Pin a discussion."""
+    return can_write(actor, repository)
+
+
+def can_edit_comment(actor: Actor, comment) -> bool:
+    """Change its words: nobody but who wrote it."""
+    return can_discuss(actor, comment.discussion.repository) and _is_author(actor, comment)
+
+
+def can_hide_comment(actor: Actor, comment) -> bool:
+    """Take its words away: who wrote it, and whoever may write to the repository."""
+    return can_edit_comment(actor, comment) or can_write(actor, comment.discussion.repository)
+
+
+def can_push_to_pull_request(actor: Actor, pull_request) -> bool:
+    """Commit to its ref: who opened it, and whoever may write to the repository."""
+    repository = pull_request.repository
+    return can_write(actor, repository) or (can_discuss(actor, repository) and _is_author(actor, pull_request))
+
+
+def can_merge(actor: Actor, repository) -> bool:
+    """Merge a pull request: it is a commit to the branch."""
+    return can_write(actor, repository)
+
+
+def _is_author(actor: Actor, row) -> bool:
+    return actor.user is not None and row.author_id == actor.user.pk

@@ -1,0 +1,39 @@
+"""Contents sent for a pull request by people who may not write to the repository.
+
+What they send is known to the repository only once a pull request of theirs names it; until then it is theirs alone.
+"""
+
+from collections.abc import Iterable
+
+from models_registry.accounts.models import User
+from models_registry.community.discussions.models import Offer
+from models_registry.repos.models import Repository, RepositoryBlob
+from models_registry.storage.models import Blob
+from models_registry.xet.models import XetFile, XorbHolder
+
+
+def offer_blob(repository: Repository, author: User, blob: Blob) -> None:
+    Offer.objects.get_or_create(repository=repository, author=author, blob=blob)
+
+
+def offered(repository: Repository, author: User, names: Iterable[str]) -> set[str]:
+    """Which of these SHA-256 this person has offered to this repository."""
+    rows = Offer.objects.filter(repository=repository, author=author, blob__in=list(names))
+    return set(rows.values_list("blob_id", flat=True))
+
+
+def take_up(repository: Repository, author: User, names: Iterable[str]) -> None:
+    """Let the repository hold what its author offered, because a commit which everyone may read will name it."""
+    found = offered(repository, author, names)
+    if not found:
+        return
+    RepositoryBlob.objects.bulk_create(
+        [RepositoryBlob(repository=repository, blob_id=name) for name in sorted(found)], ignore_conflicts=True
+    )
+    xet_hashes = Blob.objects.filter(pk__in=found).exclude(xet_hash="").values("xet_hash")
+    terms = XetFile.objects.filter(hash__in=xet_hashes).values_list("terms", flat=True)
+    xorbs = {term[0] for rows in terms for term in rows}
+    XorbHolder.objects.bulk_create(
+        [XorbHolder(repository=repository, xorb_id=name) for name in sorted(xorbs)], ignore_conflicts=True
+    )
+    Offer.objects.filter(repository=repository, author=author, blob__in=found).delete()
