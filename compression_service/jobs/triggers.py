@@ -57,7 +57,7 @@ def _begin(model: Repository, commit: str, entries: list[Entry]) -> None:
 
 def _waiting_for(dataset: Repository) -> list[Repository]:
     """Models whose card names this dataset and which were pushed before it had rows."""
-    named = Repository.objects.filter(type=RepoType.MODEL, tag_rows__tag__iexact=f"dataset:{dataset.full_name}")
+    named = Repository.objects.filter(type=RepoType.MODEL, tag_rows__tag__lower=f"dataset:{dataset.full_name}".lower())
     without = SourceModel.objects.filter(repository=OuterRef("pk"), dataset="")
     return list(named.filter(Exists(without)).select_related("namespace", "creator")[:MOST_WAITING])
 

@@ -17,7 +17,7 @@ def data_paths(dataset: Repository, commit: str) -> list[str]:
 
 def usable_dataset(model: Repository, name: str) -> Repository | None:
     """The dataset of that name, if everyone who may write the model's card may read it."""
-    found = Repository.objects.filter(type=RepoType.DATASET, full_name__iexact=name.replace("\0", ""))
+    found = Repository.objects.filter(type=RepoType.DATASET, full_name__lower=name.replace("\0", "").lower())
     dataset = found.select_related("namespace").first()
     return dataset if dataset is not None and can_use(model, dataset) else None
 

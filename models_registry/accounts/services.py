@@ -109,7 +109,7 @@ def create_organization(name: str, owner: User, full_name: str = "") -> Namespac
 
 
 def find_user(name: str) -> User:
-    user = User.objects.filter(username__iexact=name).first()
+    user = User.objects.filter(namespace__name__lower=name.lower()).first()
     if user is None:
         raise NotFound(f"There is no user {name!r}.")
     return user

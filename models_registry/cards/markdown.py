@@ -132,6 +132,8 @@ class _Rewriter(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
         if tag == "img":
+            if attributes.get("id"):
+                attributes["id"] = ID_PREFIX + attributes["id"]
             self._image(attributes)
             return
         if tag == "input":

@@ -9,18 +9,24 @@ from typing import Any
 
 import yaml
 
-from models_registry.cards.licenses import LICENSES
-
 METADATA_MAX_CHARACTERS = 1_000_000
 _MAX_DEPTH = 32
+_MAX_VALUES = 100_000  # a second of work; the largest benchmark tables of real cards have half of that
+_MAX_SEARCHED_CHARACTERS = 1_000_000  # of the Markdown, for arXiv numbers
 _MAX_TAGS = 500
 _TAG_MAX_CHARACTERS = 128
 _ARXIV = re.compile(r"arxiv(?:\.org/(?:abs|pdf)/|:\s?)(\d{4}\.\d{4,5})(?!\d)", re.IGNORECASE)
-_MISSING = "empty or missing yaml metadata in repo card"
+_START = re.compile(r"---[ \t]*(?=\r\n|\n|\r)")
+_END = re.compile(r"(?:\r\n|\n|\r)---[ \t]*(?:\r\n|\n|\r|$)")
+_LINE = re.compile(r"\r\n|\n|\r")
 
 
 class CardError(ValueError):
-    """The card's metadata cannot be read. The message is one sentence with the line, counted from the file's top."""
+    """The card's metadata cannot be read. The message is one sentence with `line`, counted from the file's top."""
+
+    def __init__(self, message: str, line: int = 1) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Card:
 
     @cached_property
     def arxiv_ids(self) -> list[str]:
-        return list(dict.fromkeys(_ARXIV.findall(self.body)))
+        return list(dict.fromkeys(_ARXIV.findall(self.body, 0, _MAX_SEARCHED_CHARACTERS)))
 
 
 def read_card(text: str) -> Card:
@@ -83,39 +89,40 @@ def read_card(text: str) -> Card:
 
 def split_card(text: str) -> tuple[str | None, str, int]:
     """The YAML text (None where there is no closed `---` block), the Markdown, and the line where the YAML starts."""
-    lines = text.removeprefix("\ufeff").splitlines(keepends=True)
-    start = next((number for number, line in enumerate(lines) if line.strip()), None)
-    if start is None or lines[start].strip() != "---":
+    plain = text.removeprefix("\ufeff")
+    blank = len(plain) - len(plain.lstrip())
+    start = _START.match(plain, blank)
+    if start is None or (blank and plain[blank - 1] not in "\r\n"):
         return None, text, 1
-    end = next((number for number in range(start + 1, len(lines)) if lines[number].rstrip() == "---"), None)
+    end = _END.search(plain, start.end())
     if end is None:
         return None, text, 1
-    return "".join(lines[start + 1 : end]), "".join(lines[end + 1 :]), start + 2
+    first_line = len(_LINE.findall(plain, 0, start.end())) + 2
+    front = plain[start.end() : end.start()]
+    return _LINE.sub("", front, count=1), plain[end.end() :], first_line
 
 
-def validate(text: str) -> tuple[list[str], list[str]]:
-    """`(errors, warnings)` for a README.md, in the Hub's wording (hub-protocol.md §2.6). A card without metadata is
-    allowed, with a warning."""
-    try:
-        card = read_card(text)
-    except CardError as error:
-        return [str(error)], []
-    errors = []
-    metadata = card.metadata
-    unknown = [name for name in card.licenses if name not in LICENSES]
-    if unknown or not _is_text_or_texts(metadata.get("license")):
-        errors.append(f'"license" must be one of [{", ".join(LICENSES)}]')
-    for key in ("pipeline_tag", "library_name"):
-        if metadata.get(key) is not None and _text(metadata[key]) is None:
-            errors.append(f'"{key}" must be a string')
-    for key in ("language", "tags", "datasets", "base_model"):
-        if not _is_text_or_texts(metadata.get(key)):
-            errors.append(f'"{key}" must be a string or an array of strings')
-    if metadata.get("model-index") is not None and card.model_index is None:
-        errors.append('"model-index" must be an array')
-    if metadata.get("fithub") is not None and not isinstance(metadata["fithub"], dict):
-        errors.append('"fithub" must be an object')
-    return errors, ([] if metadata else [_MISSING])
+def lines_of(text: str, paths: Iterable[tuple[str | int, ...]]) -> list[int]:
+    """The line, counted from the file's top, of each value in a card which `read_card` takes; where the value is not
+    there, the line of what should hold it."""
+    front, _, first_line = split_card(text)
+    root = yaml.compose(front or "", Loader=_Loader)
+    found = []
+    for path in paths:
+        node, line = root, 0
+        for part in path:
+            if isinstance(node, yaml.MappingNode):
+                pair = next(((key, value) for key, value in node.value if key.value == part), None)
+                if pair is None:
+                    break
+                line, node = pair[0].start_mark.line, pair[1]
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+                node = node.value[part]
+                line = node.start_mark.line
+            else:
+                break
+        found.append(first_line + line)
+    return found
 
 
 def hub_tags(card: Card, filenames: Iterable[str] = ()) -> list[str]:
@@ -155,7 +162,7 @@ def infer_pipeline_tag(card: Card, filenames: Iterable[str] = (), config: dict[s
     if card.pipeline_tag:
         return card.pipeline_tag
     for tag in card.tags:
-        if tag in _TASKS:
+        if tag in TASKS:
             return tag
     architectures = (config or {}).get("architectures")
     for architecture in _texts(architectures):
@@ -195,7 +202,7 @@ _Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(lo
 
 def _load(front: str, first_line: int) -> dict[str, Any]:
     if len(front) > METADATA_MAX_CHARACTERS:
-        raise CardError("The metadata at the top of README.md is longer than 1 MB; shorten it.")
+        raise CardError("The metadata at the top of README.md is longer than 1 MB; shorten it.", first_line)
     try:
         _refuse_dangerous(front)
         value = yaml.load(front, Loader=_Loader)  # noqa: S506  a SafeLoader below
@@ -203,26 +210,32 @@ def _load(front: str, first_line: int) -> dict[str, Any]:
         line = first_line + (error.problem_mark.line if error.problem_mark else 0)
         expected = ", ".join(part for part in (error.context, error.problem) if part)
         raise CardError(
-            f"The metadata at the top of README.md is not valid YAML at line {line}: {expected}."
+            f"The metadata at the top of README.md is not valid YAML at line {line}: {expected}.", line
         ) from error
     except (yaml.YAMLError, UnicodeError) as error:
         raise CardError(
-            f"The metadata at the top of README.md (from line {first_line}) holds characters which YAML does not allow."
+            f"The metadata at the top of README.md (line {first_line} on) holds characters which YAML does not allow.",
+            first_line,
         ) from error
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise CardError(f"The metadata at line {first_line} of README.md must be a mapping such as `license: mit`.")
+        raise CardError(
+            f"The metadata at line {first_line} of README.md must be a mapping such as `license: mit`.", first_line
+        )
     return _json_safe(value)
 
 
 def _refuse_dangerous(front: str) -> None:
     # A first pass over flat events: nothing is built yet, so neither depth nor aliases can cost anything.
-    depth = 0
+    depth = values = 0
     for event in yaml.parse(front, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        values += isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
         problem = None
-        if isinstance(event, yaml.AliasEvent):
+        if values > _MAX_VALUES:
+            problem = f"a card holds at most {_MAX_VALUES:,} values"
+        elif isinstance(event, yaml.AliasEvent):
             problem = "aliases (*name) are not allowed in a card"
         elif getattr(event, "tag", None) not in (None, "!"):
             problem = "tags (!name) are not allowed in a card"
@@ -248,12 +261,6 @@ def _text(value: Any) -> str | None:
 def _texts(value: Any) -> list[str]:
     found = [_text(item) for item in (value if isinstance(value, list) else [value])]
     return list(dict.fromkeys(text for text in found if text))
-
-
-def _is_text_or_texts(value: Any) -> bool:
-    return (
-        value is None or isinstance(value, str) or (isinstance(value, list) and all(isinstance(v, str) for v in value))
-    )
 
 
 def _format_tags(names: list[str]) -> list[str]:
@@ -311,4 +318,4 @@ time-series-forecasting visual-question-answering document-question-answering ze
 graph-ml mask-generation zero-shot-object-detection text-to-3d image-to-3d image-feature-extraction
 image-text-to-text text-to-video keypoint-detection any-to-any
 """
-_TASKS = frozenset(_TASKS_TEXT.split())
+TASKS = tuple(_TASKS_TEXT.split())

@@ -3,6 +3,8 @@
 import re
 
 from models_registry.cards.metadata import Card, CardError, hub_tags, infer_library, infer_pipeline_tag, read_card
+from models_registry.cards.validation import Problem, validate
+from models_registry.errors import BadRequest
 from models_registry.repos.entries import Entry, list_entries, read_small
 from models_registry.repos.models import Repository, RepositoryTag, RepoType
 
@@ -10,6 +12,24 @@ CARD = "README.md"
 MAX_CARD_BYTES = 5_000_000
 _SUMMARY_CHARACTERS = 300
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+
+
+def check_card(text: str, kind: RepoType | str = RepoType.MODEL) -> list[Problem]:
+    """What is wrong in a README.md, each with its line; [] when it may be pushed. For every way of pushing."""
+    return validate(text, RepoType(kind).value)[0]
+
+
+def refuse_bad_card(path: str, content: bytes, kind: RepoType | str) -> None:
+    """To be asked for every file that a push brings: BadRequest (400) when it is a card whose metadata is wrong.
+
+    Only the README.md at the repository's root is a card; everything else passes.
+    """
+    if path != CARD or len(content) > MAX_CARD_BYTES:
+        return
+    problems = check_card(content.decode("utf-8", "replace"), kind)
+    if problems:
+        said = " ".join(f"Line {problem.line}: {problem.message.rstrip('.')}." for problem in problems)
+        raise BadRequest(f"README.md was refused, nothing was pushed. {said}")
 
 
 def card_at(repository: Repository, commit: str) -> Card:

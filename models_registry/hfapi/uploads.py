@@ -9,13 +9,14 @@ from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_registry.cards import metadata
+from models_registry.cards.services import refuse_bad_card
+from models_registry.cards.validation import validate
 from models_registry.errors import BadRequest, EntryNotFound, HubError, TooLarge
 from models_registry.hfapi.base import HubView, body_stream, flag, json_object, parse_json, repo_url, text_field
 from models_registry.repos.attributes import IgnoreRules, LfsRules
 from models_registry.repos.commits import MAX_INLINE_BYTES, AddContent, AddFile, Copy, Delete, Operation, commit
 from models_registry.repos.entries import Entry, entries_at, entry_at, read_small
-from models_registry.repos.models import Repository
+from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.paths import check_path
 from models_registry.repos.revisions import resolve_revision
 from models_registry.repos.services import require_write
@@ -32,12 +33,20 @@ class ValidateYaml(HubView):
 
     def post(self, request: Request) -> HttpResponse | Response:
         """Check a README's metadata: 200 with warnings, or 400 with errors, as JSON or as lines of text."""
-        errors, warnings = metadata.validate(text_field(json_object(request), "content"))
+        data = json_object(request)
+        kind = data.get("repoType") or "model"
+        if kind not in RepoType.values:
+            raise BadRequest(f"repoType is one of {', '.join(RepoType.values)}, not {str(kind)[:40]!r}.")
+        errors, warnings = validate(text_field(data, "content"), kind)
         status = 400 if errors else 200
         if "text/plain" in request.headers.get("Accept", ""):
-            lines = [f"- Error: {text}" for text in errors] + [f"- Warning: {text}" for text in warnings]
+            lines = [f"- Error: {problem.message} (line {problem.line})" for problem in errors]
+            lines += [f"- Warning: {text}" for text in warnings]
             return HttpResponse("\n".join(lines), content_type="text/plain; charset=utf-8", status=status)
-        body = {"errors": [{"message": text} for text in errors], "warnings": [{"message": text} for text in warnings]}
+        body = {
+            "errors": [{"message": problem.message, "line": problem.line} for problem in errors],
+            "warnings": [{"message": text} for text in warnings],
+        }
         return Response(body, status)
 
 
@@ -99,7 +108,9 @@ class Commit(HubView):
         parent = header.get("parentCommit")
         if parent is not None and not isinstance(parent, str):
             raise BadRequest("parentCommit must be a sha.")
-        _check_cards(operations)
+        for op in operations:
+            if isinstance(op, AddFile):
+                refuse_bad_card(op.path, op.content, repository.kind)
         title, description = text_field(header, "summary", ""), header.get("description") or ""
         if not isinstance(description, str):
             raise BadRequest("The field 'description' must be a text.")
@@ -190,14 +201,6 @@ def _content(path: str, value: dict[str, Any]) -> bytes:
     except (binascii.Error, ValueError) as error:
         raise BadRequest(f"The content of {path} is not valid {encoding}.") from error
     raise BadRequest(f"The content of {path} must be base64 or utf-8, not {str(encoding)[:40]!r}.")
-
-
-def _check_cards(operations: list[Operation]) -> None:
-    for op in operations:
-        if isinstance(op, AddFile) and op.path == "README.md":
-            errors, _ = metadata.validate(op.content.decode("utf-8", "replace"))
-            if errors:
-                raise BadRequest("README.md: " + " ".join(errors))
 
 
 def _looks_binary(path: str, sample: str) -> bool:

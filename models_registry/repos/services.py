@@ -5,7 +5,6 @@ from functools import cache, partial
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
-from django.db.models.functions import Lower
 from django.utils import timezone
 
 from models_registry.accounts.models import Namespace
@@ -41,8 +40,7 @@ def find_repository(actor: Actor, kind: RepoType, full_name: str) -> Repository:
     """The repository, or RepoNotFound: a private one does not exist for those who may not see it."""
     found = (
         Repository.objects.select_related("namespace", "creator")
-        .alias(key=Lower("full_name"))
-        .filter(type=kind, key=full_name.lower())
+        .filter(type=kind, full_name__lower=full_name.lower())
         .first()
         if "\0" not in full_name
         else None
@@ -68,7 +66,7 @@ def create_repository(
     """Make a repository with its first commit. Raises Unauthorized, Forbidden, BadRequest, Conflict."""
     if actor.user is None:
         raise Unauthorized("Sign in or send a token with the role write to create a repository.")
-    namespace = Namespace.objects.filter(name__iexact=owner or actor.user.username).first()
+    namespace = Namespace.objects.filter(name__lower=(owner or actor.user.username).lower()).first()
     if namespace is None or not can_create_in(actor, namespace):
         raise Forbidden(
             f"You don't have the rights to create a {kind.value} under the namespace {owner or actor.name!r}."
@@ -161,7 +159,7 @@ def grant_blob(repository: Repository, blob: Blob) -> None:
 
 
 def find_namespace(name: str) -> Namespace:
-    found = Namespace.objects.select_related("user").filter(name__iexact=name).first()
+    found = Namespace.objects.select_related("user").filter(name__lower=name.lower()).first()
     if found is None:
         raise NotFound(f"There is no user or organisation {name[:100]!r}.")
     return found

@@ -188,3 +188,7 @@ def test_hostile_cards_are_rendered_in_seconds(text):
 def test_a_very_long_card_is_cut_and_says_so():
     html = render("word " * (CARD_MAX_CHARACTERS // 5 + 1))
     assert "This card is cut here" in html
+
+
+def test_an_image_cannot_take_an_id_of_the_page():
+    assert 'id="card-main"' in render_card('<img src="x.png" id="main">', link_base="/a/", image_base="/b/")

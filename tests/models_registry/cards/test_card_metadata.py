@@ -13,8 +13,8 @@ from models_registry.cards.metadata import (
     infer_pipeline_tag,
     read_card,
     split_card,
-    validate,
 )
+from models_registry.cards.validation import validate
 
 CARD = """---
 license: mit
@@ -101,7 +101,62 @@ def test_hub_tags():
 )
 def test_errors_name_the_line_or_the_key(front, error):
     errors, warnings = validate(f"---\n{front}\n---\ntext")
-    assert len(errors) == 1 and error in errors[0] and warnings == []
+    assert len(errors) == 1 and error in errors[0].message and warnings == []
+
+
+INDEX = "model-index:\n- name: m\n  results:\n  - task: {type: t}\n    dataset: {type: d, name: D}\n    metrics:\n    - {type: acc, value: 1}\n"
+
+
+@pytest.mark.parametrize(
+    ("front", "line", "error"),
+    [
+        ("tags: [a]\nlicense: nope", 3, '"license" must be one of'),
+        ("a: 1\nmodel-index: x", 3, '"model-index" must be an array'),
+        (INDEX.replace("name: m", "nom: m"), 3, '"model-index[0].name" is required'),
+        (INDEX.replace("task: {type: t}", "task: {}"), 5, '"model-index[0].results[0].task.type" is required'),
+        (INDEX.replace("dataset: {type: d, name: D}", "args: 1"), 5, '"model-index[0].results[0].dataset" is required'),
+        (INDEX.replace(", value: 1", ""), 8, '"model-index[0].results[0].metrics[0]" must be an object'),
+        ("model-index:\n- name: m\n  results: 3", 4, '"model-index[0].results" must be an array'),
+        ("model-index: [3]", 2, '"model-index[0]" must be an object'),
+    ],
+)
+def test_each_problem_has_its_line(front, line, error):
+    problems, _ = validate(f"---\n{front}\n---\ntext")
+    assert [problem.line for problem in problems] == [line] and problems[0].message.startswith(error)
+
+
+def test_a_whole_model_index_and_a_bare_one_are_right():
+    assert validate(f"---\n{INDEX}---\n") == ([], [])
+    assert validate("---\nmodel-index:\n- name: m\n  results: []\n---\n") == ([], [])
+
+
+def test_each_kind_has_rules_of_its_own():
+    assert (
+        validate("---\nsdk: rails\n---\n", "space")[0][0].message
+        == '"sdk" must be one of [gradio, streamlit, docker, static]'
+    )
+    assert validate("---\ncolorFrom: beige\n---\n", "space")[0] and validate("---\nsdk: rails\n---\n") == ([], [])
+    assert validate("---\ntask_ids: 3\n---\n", "dataset")[0][0].line == 2
+    assert "official list" in validate("---\npipeline_tag: dreaming\n---\n")[1][0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\ntags: [" + "1," * 490_000 + "1]\n---\nx",
+        "\n" * 10_000_000,
+        "---\nlicense: mit\n---\n" + "arxiv:2004.12832 " * 600_000,
+    ],
+    ids=["many values", "empty lines", "long text"],
+)
+def test_no_card_costs_more_than_a_moment(text):
+    began = time.process_time()
+    validate(text)
+    try:
+        hub_tags(read_card(text))
+    except CardError as error:
+        assert "at most 100,000 values" in str(error)
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("name", ["other", "apache-2.0", "openrail", "cc-by-4.0", "MIT", "llama3.1"])

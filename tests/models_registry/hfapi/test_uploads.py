@@ -142,6 +142,11 @@ def test_a_wrong_card_is_refused_at_push(as_alice, model):
     text = b64(b"---\nlicense: [\n---\n")
     answer = api_commit(as_alice, model, {"key": "file", "value": {"path": "README.md", "content": text}})
     assert answer.status_code == 400 and "README.md" in answer.json()["error"]
+    text = b64(b"---\ntags: [a]\nlicense: nope\n---\n")
+    answer = api_commit(as_alice, model, {"key": "file", "value": {"path": "README.md", "content": text}})
+    assert answer.status_code == 400 and 'Line 3: "license" must be one of [apache-2.0, ' in answer.json()["error"]
+    elsewhere = {"key": "file", "value": {"path": "docs/README.md", "content": text}}
+    assert api_commit(as_alice, model, elsewhere).status_code == 200
 
 
 def test_validate_yaml(anonymous):
