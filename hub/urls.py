@@ -12,7 +12,7 @@ from models_registry.pages import urls as site
 urlpatterns = [
     path("healthz", healthz),
     path("api/schema", SpectacularAPIView.as_view()),
-    re_path(r"^cas/(?:r[0-9a-f]+-\d+/)?", include("models_registry.xet.urls")),
+    re_path(r"^cas/(?:r[0-9a-f]+(?:-\d+){1,2}/)?", include("models_registry.xet.urls")),
     *fit_api.urlpatterns,
     *hf_api.urlpatterns,
     re_path(r"^api/.*$", hf_api.unknown),

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
 from models_registry.accounts.policies import ANONYMOUS, Actor
-from models_registry.accounts.services import actor_of_token
+from models_registry.accounts.tokens import actor_of_token
 from models_registry.errors import Unauthorized
 
 # Clients compare this text: with it, a 401 is not taken for a missing repository (hub-protocol §1).

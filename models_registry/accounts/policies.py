@@ -1,10 +1,15 @@
-"""Every question of permission is asked here, and nowhere else."""
+"""Every question of permission is asked here, and nowhere else.
+
+An answer joins two: what the person may do (their role in the namespace) and what their credentials carry (a session
+everything, a classic token reading or all, a fine-grained token its rights in its scopes). docs/roles.md is the table.
+"""
 
 from dataclasses import dataclass
 
 from django.db.models import Q
 
-from models_registry.accounts.models import AccessToken, Membership, Namespace, Role, User
+from models_registry.accounts.models import AccessToken, Membership, Namespace, Role, TokenRole, User
+from models_registry.accounts.rights import Right, granted_by, only_reads
 
 _WRITERS = (Role.WRITE, Role.ADMIN)
 _CREATORS = (Role.CONTRIBUTOR, Role.WRITE, Role.ADMIN)
@@ -12,7 +17,7 @@ _CREATORS = (Role.CONTRIBUTOR, Role.WRITE, Role.ADMIN)
 
 @dataclass(frozen=True)
 class Actor:
-    """Who asks: nobody, a user in a browser, or a user by a token (whose role may be narrower than its user's)."""
+    """Who asks: nobody, a user in a browser, or a user by a token (whose rights may be narrower than its user's)."""
 
     user: User | None = None
     token: AccessToken | None = None
@@ -26,32 +31,66 @@ class Actor:
         return self.user.username if self.user else "anonymous"
 
     @property
+    def is_superuser(self) -> bool:
+        return self.user is not None and self.user.is_superuser
+
+    @property
+    def has_whole_account(self) -> bool:
+        """A session, or a classic token with the role write: what the user may do, these credentials may."""
+        return self.user is not None and (self.token is None or self.token.role == TokenRole.WRITE)
+
+    @property
     def may_write(self) -> bool:
         """Whether the credentials carry the right to change anything at all."""
-        return self.user is not None and (self.token is None or self.token.role == "write")
+        if self.token is None or not self.token.is_fine_grained:
+            return self.has_whole_account
+        carried = {*self.token.global_rights, *(name for scope in self.token.scope_rows.all() for name in scope.rights)}
+        return any(not only_reads(Right(name)) for name in carried)
+
+    def carries(self, right: Right, *, namespace: int | None = None, repository: int | None = None) -> bool:
+        """Whether the credentials carry a right in a namespace or a repository (by their keys); asks no role."""
+        if self.has_whole_account:
+            return True
+        if self.token is None:
+            return False
+        if not self.token.is_fine_grained:
+            return only_reads(right)
+        enough = granted_by(right)
+        if enough.intersection(self.token.global_rights):
+            return True
+        return any(
+            enough.intersection(scope.rights)
+            for scope in self.token.scope_rows.all()
+            if (scope.namespace_id is not None and scope.namespace_id == namespace)
+            or (scope.repository_id is not None and scope.repository_id == repository)
+        )
+
+    def carries_on(self, right: Right, repository) -> bool:
+        """The same for a repository: by a scope of its own or of its namespace."""
+        return self.carries(right, namespace=repository.namespace_id, repository=repository.pk)
 
 
 ANONYMOUS = Actor()
 
 
+# --- repositories -------------------------------------------------------------------------------------------------
 def readable_by(actor: Actor, prefix: str = "") -> Q:
     """A filter on repositories (reached by `prefix`) which keeps what this actor may see."""
     public = Q(**{f"{prefix}private": False})
     if actor.user is None:
         return public
-    if actor.user.is_superuser:
-        return Q()
-    mine = Q(**{f"{prefix}namespace__user": actor.user})
-    shared = Q(**{f"{prefix}namespace__in": Membership.objects.filter(user=actor.user).values("namespace")})
-    return public | mine | shared
+    if _is_narrow(actor):
+        return public | (_scoped(actor, prefix) & _own(actor, prefix))
+    return Q() if actor.is_superuser else public | _own(actor, prefix)
 
 
 def can_read(actor: Actor, repository) -> bool:
+    """See that it is there, its info and (unless it is gated) its files."""
     if not repository.private:
         return True
-    if actor.user is None:
+    if actor.user is None or not actor.carries_on(Right.READ, repository):
         return False
-    return actor.user.is_superuser or role_in(actor, repository.namespace) is not None
+    return actor.is_superuser or role_in(actor, repository.namespace) is not None
 
 
 def can_read_files(actor: Actor, repository) -> bool:
@@ -60,34 +99,40 @@ def can_read_files(actor: Actor, repository) -> bool:
         return False
     if not repository.gated:
         return True
-    if actor.user is None:
+    if actor.user is None or not _carries_files(actor, repository):
         return False
-    if actor.user.is_superuser or role_in(actor, repository.namespace) is not None:
+    if actor.is_superuser or role_in(actor, repository.namespace) is not None:
         return True
     return bool(repository.access_requests.filter(user=actor.user, status="accepted").exists())
 
 
 def files_readable_by(actor: Actor, prefix: str = "") -> Q:
     """A filter on repositories (reached by `prefix`) which keeps those whose files this actor may read."""
-    open_to_all = Q(**{f"{prefix}gated": ""})
+    readable, ungated = readable_by(actor, prefix), Q(**{f"{prefix}gated": ""})
     if actor.user is None:
-        return readable_by(actor, prefix) & open_to_all
-    if actor.user.is_superuser:
-        return Q()
-    mine = Q(**{f"{prefix}namespace__user": actor.user})
-    shared = Q(**{f"{prefix}namespace__in": Membership.objects.filter(user=actor.user).values("namespace")})
-    let_in = actor.user.access_requests.filter(status="accepted").values("repository")
-    return readable_by(actor, prefix) & (open_to_all | mine | shared | Q(**{f"{prefix}pk__in": let_in}))
+        return readable & ungated
+    let_in = Q(**{f"{prefix}pk__in": actor.user.access_requests.filter(status="accepted").values("repository")})
+    if _is_narrow(actor):
+        carried = _scoped(actor, prefix)
+        if actor.token is not None and actor.token.can_read_gated:
+            carried |= Q(**{f"{prefix}private": False})
+        return readable & (ungated | (carried if actor.is_superuser else carried & (_own(actor, prefix) | let_in)))
+    return Q() if actor.is_superuser else readable & (ungated | _own(actor, prefix) | let_in)
 
 
 def can_write(actor: Actor, repository) -> bool:
-    """Commit, branch, tag, settings, delete. A contributor of an organisation may do so to what they created."""
-    if not actor.may_write or actor.user is None:
-        return False
-    if actor.user.is_superuser:
-        return True
-    role = role_in(actor, repository.namespace)
-    return role in _WRITERS or (role == Role.CONTRIBUTOR and repository.creator_id == actor.user.pk)
+    """Commit, branch, tag, upload. A contributor of an organisation may do so to what they created."""
+    return actor.carries_on(Right.WRITE, repository) and _works_on(actor, repository)
+
+
+def can_manage(actor: Actor, repository) -> bool:
+    """Settings, move, delete, access requests: whoever may write, as on the hub which the clients know."""
+    return can_write(actor, repository)
+
+
+def can_upload(actor: Actor, repository) -> bool:
+    """Send contents to a repository: to commit them, or to propose them in a pull request."""
+    return can_write(actor, repository) or can_discuss(actor, repository)
 
 
 def can_use(model, dataset) -> bool:
@@ -101,28 +146,58 @@ def can_use(model, dataset) -> bool:
     return owner is not None and can_read(Actor(owner), dataset)
 
 
+# --- namespaces ---------------------------------------------------------------------------------------------------
 def can_create_in(actor: Actor, namespace: Namespace) -> bool:
-    if not actor.may_write or actor.user is None:
+    """Make repositories there, and move repositories to there."""
+    if not actor.carries(Right.WRITE, namespace=namespace.pk):
         return False
-    return actor.user.is_superuser or role_in(actor, namespace) in _CREATORS
+    return actor.is_superuser or role_in(actor, namespace) in _CREATORS
 
 
-def role_in(actor: Actor, namespace: Namespace) -> Role | None:
-    """The actor's role in a namespace; everyone is the admin of their own."""
-    if actor.user is None:
-        return None
-    if namespace.user_id == actor.user.pk:
-        return Role.ADMIN
-    if namespace.user_id is not None:
-        return None
-    found = Membership.objects.filter(namespace=namespace, user=actor.user).values_list("role", flat=True).first()
-    return Role(found) if found else None
+def can_administer(actor: Actor, namespace: Namespace) -> bool:
+    """Change an organisation's members and profile, or one's own profile."""
+    if not actor.carries(Right.ORGANIZATION, namespace=namespace.pk):
+        return False
+    return actor.is_superuser or role_in(actor, namespace) == Role.ADMIN
+
+
+def can_leave(actor: Actor, membership: Membership) -> bool:
+    """Every member may go; the act holds the last admin back."""
+    own = actor.user is not None and membership.user_id == actor.user.pk
+    return own and actor.carries(Right.ORGANIZATION, namespace=membership.namespace_id)
+
+
+def can_see_roles(actor: Actor, namespace: Namespace) -> bool:
+    """Who is a member is public; what they may do is told to members."""
+    return actor.is_superuser or role_in(actor, namespace) is not None
+
+
+def can_follow(actor: Actor) -> bool:
+    """Follow and unfollow: an act of the person, which no scope of a fine-grained token stands for."""
+    return actor.has_whole_account
+
+
+def can_collect_in(actor: Actor, namespace: Namespace) -> bool:
+    """Make, change and delete collections of a namespace."""
+    if not actor.carries(Right.COLLECTIONS, namespace=namespace.pk):
+        return False
+    return actor.is_superuser or role_in(actor, namespace) in _CREATORS
+
+
+def can_see_webhooks(actor: Actor) -> bool:
+    """List one's own webhooks."""
+    return _carries_at_home(actor, Right.WEBHOOKS_READ)
+
+
+def can_change_webhooks(actor: Actor) -> bool:
+    """Make, change and delete one's own webhooks."""
+    return _carries_at_home(actor, Right.WEBHOOKS)
 
 
 # --- discussions and pull requests ----------------------------------------------------------------------------------
 def can_discuss(actor: Actor, repository) -> bool:
-    """Open discussions and pull requests, comment: everyone who is signed in and sees the repository."""
-    return actor.may_write and can_read(actor, repository)
+    """Open discussions and pull requests, comment, like: everyone who is signed in and sees the repository."""
+    return can_read(actor, repository) and actor.carries_on(Right.DISCUSS, repository)
 
 
 def can_change_discussion(actor: Actor, discussion) -> bool:
@@ -157,5 +232,66 @@ def can_merge(actor: Actor, repository) -> bool:
     return can_write(actor, repository)
 
 
+# --- what the questions share --------------------------------------------------------------------------------------
+def role_in(actor: Actor, namespace: Namespace) -> Role | None:
+    """The actor's role in a namespace; everyone is the admin of their own."""
+    if actor.user is None:
+        return None
+    if namespace.user_id == actor.user.pk:
+        return Role.ADMIN
+    if namespace.user_id is not None:
+        return None
+    found = Membership.objects.filter(namespace=namespace, user=actor.user).values_list("role", flat=True).first()
+    return Role(found) if found else None
+
+
 def _is_author(actor: Actor, row) -> bool:
     return actor.user is not None and row.author_id == actor.user.pk
+
+
+def _works_on(actor: Actor, repository) -> bool:
+    if actor.user is None:
+        return False
+    if actor.is_superuser:
+        return True
+    role = role_in(actor, repository.namespace)
+    return role in _WRITERS or (role == Role.CONTRIBUTOR and repository.creator_id == actor.user.pk)
+
+
+def _is_narrow(actor: Actor) -> bool:
+    """By a fine-grained token, which holds in its scopes only."""
+    return actor.token is not None and actor.token.is_fine_grained
+
+
+def _own(actor: Actor, prefix: str) -> Q:
+    """Repositories of the actor's own namespace and organisations; for a superuser all, which is the empty Q."""
+    if actor.is_superuser:
+        return Q()
+    mine = Q(**{f"{prefix}namespace__user": actor.user})
+    return mine | Q(**{f"{prefix}namespace__in": Membership.objects.filter(user=actor.user).values("namespace")})
+
+
+def _scoped(actor: Actor, prefix: str) -> Q:
+    """Repositories on which a fine-grained token carries the right to read."""
+    enough = granted_by(Right.READ)
+    rows = actor.token.scope_rows.all() if actor.token is not None else ()
+    scopes = [scope for scope in rows if enough.intersection(scope.rights)]
+    named = Q(**{f"{prefix}pk__in": [scope.repository_id for scope in scopes if scope.repository_id]})
+    return named | Q(**{f"{prefix}namespace__in": [scope.namespace_id for scope in scopes if scope.namespace_id]})
+
+
+def _carries_files(actor: Actor, repository) -> bool:
+    """Whether the credentials reach behind a gate: a fine-grained token says so by a scope, or for all public ones."""
+    if actor.token is not None and actor.token.can_read_gated and not repository.private:
+        return True
+    return actor.carries_on(Right.READ, repository)
+
+
+def _carries_at_home(actor: Actor, right: Right) -> bool:
+    """Whether the credentials carry a right over the person's own namespace."""
+    if actor.user is None:
+        return False
+    if actor.token is None or not actor.token.is_fine_grained:
+        return actor.carries(right)
+    own = Namespace.objects.filter(user=actor.user).values_list("pk", flat=True).first()
+    return own is not None and actor.carries(right, namespace=own)

@@ -1,17 +1,13 @@
-"""Acts on accounts: make a user, an organisation, a token; find out who a token is."""
+"""Acts on accounts: make a user, make an organisation, find them. Members: members.py; tokens: tokens.py."""
 
-import hashlib
 import re
-import secrets
-from datetime import timedelta
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.db.models import QuerySet
 
-from models_registry.accounts.models import AccessToken, Membership, Namespace, Role, User
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.models import Membership, Namespace, Role, User
 from models_registry.errors import BadRequest, Conflict, NotFound
 
 NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
@@ -109,47 +105,25 @@ def create_organization(name: str, owner: User, full_name: str = "") -> Namespac
 
 
 def find_user(name: str) -> User:
-    user = User.objects.filter(namespace__name__lower=name.lower()).first()
-    if user is None:
-        raise NotFound(f"There is no user {name!r}.")
-    return user
+    """The user of this name in any case. Raises NotFound."""
+    owned = _namespaces(name).filter(user__isnull=False, user__is_active=True).select_related("user").first()
+    if owned is None or owned.user is None:
+        raise NotFound(f"There is no user {name[:100]!r}.")
+    return owned.user
 
 
-def create_token(user: User, name: str, role: str = "read", value: str | None = None) -> str:
-    """Make a token and return its value, which is never shown again."""
-    if role not in ("read", "write"):
-        raise BadRequest(f"A token's role is read or write, not {role!r}.")
-    if value is None:
-        value = "hf_" + secrets.token_urlsafe(27).replace("-", "x").replace("_", "y")
-    elif not re.fullmatch(r"[\x21-\x7e]{8,200}", value):
-        raise BadRequest("A token's value is 8 to 200 printable characters without spaces.")
-    name = name.strip()[:100] or "token"
-    try:
-        AccessToken.objects.create(user=user, name=name, role=role, digest=_digest(value), hint=value[:7])
-    except IntegrityError as error:
-        raise Conflict("This token exists already.") from error
-    return value
+def find_organization(name: str) -> Namespace:
+    """The organisation of this name in any case. Raises NotFound."""
+    found = _namespaces(name).filter(user__isnull=True).first()
+    if found is None:
+        raise NotFound(f"There is no organisation {name[:100]!r}.")
+    return found
 
 
-def revoke_token(user: User, pk: int) -> None:
-    deleted, _ = AccessToken.objects.filter(user=user, pk=pk).delete()
-    if not deleted:
-        raise NotFound("There is no such token of yours.")
-
-
-def actor_of_token(value: str) -> Actor | None:
-    """Who holds this token, or None when nobody does."""
-    token = AccessToken.objects.select_related("user").filter(digest=_digest(value), user__is_active=True).first()
-    if token is None:
-        return None
-    now = timezone.now()
-    if token.last_used_at is None or now - token.last_used_at > timedelta(minutes=10):
-        AccessToken.objects.filter(pk=token.pk).update(last_used_at=now)
-    return Actor(token.user, token)
-
-
-def _digest(value: str) -> str:
-    return hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
+def _namespaces(name: str) -> QuerySet[Namespace]:
+    if "\0" in name:
+        return Namespace.objects.none()
+    return Namespace.objects.filter(name__lower=name.lower())
 
 
 def _check_namespace_name(name: str, what: str) -> None:

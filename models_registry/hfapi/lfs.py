@@ -9,6 +9,8 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from models_registry.accounts.policies import can_read, can_read_files, can_upload
+from models_registry.accounts.tokens import actor_of_claims, claims_of
 from models_registry.errors import BadRequest, Forbidden, NotFound
 from models_registry.hfapi.base import HubView, body_stream, endpoint, json_object
 from models_registry.repos.models import Repository, RepositoryBlob, RepoType
@@ -48,6 +50,7 @@ class Batch(HubView):
         if operation == "upload" and is_here:
             return answer
         claims = {"repository": repository.pk, "oid": oid, "size": size, "operation": operation}
+        claims |= claims_of(self.actor)
         href = f"{endpoint(self.request)}/lfs/{signing.dumps(claims, salt=_SALT, compress=True)}"
         action: dict[str, Any] = {"href": href, "expires_in": URL_SECONDS}
         answer["actions"] = {operation: action}
@@ -72,17 +75,23 @@ class Verify(HubView):
 
 @csrf_exempt
 def transfer(request: HttpRequest, signed: str) -> HttpResponseBase:
-    """PUT or GET one object. The URL itself is the permission: clients send no token with it."""
+    """PUT or GET one object. The URL itself is the permission: clients send no token with it.
+
+    It lasts no longer than the rights of whoever asked for it: a revoked token's links end with it.
+    """
     try:
         claims = signing.loads(signed, salt=_SALT, max_age=URL_SECONDS)
     except signing.BadSignature as error:
         raise Forbidden("This link is forged or has ended: ask the batch API for a new one.") from error
-    repository = Repository.objects.filter(pk=claims["repository"]).first()
-    if repository is None:
-        raise NotFound("The repository of this link is gone.")
-    if request.method in ("GET", "HEAD") and claims["operation"] == "download":
+    repository = Repository.objects.select_related("namespace").filter(pk=claims["repository"]).first()
+    actor = actor_of_claims(claims["user"], claims["token"])
+    if repository is None or actor is None or not can_read(actor, repository):
+        raise NotFound("The repository of this link is gone, or the token which asked for it has ended.")
+    if request.method in ("GET", "HEAD") and claims["operation"] == "download" and can_read_files(actor, repository):
         return serve(request, content_of_blob(get_blob(claims["oid"])), "application/octet-stream", {})
     if request.method == "PUT" and claims["operation"] == "upload":
+        if not can_upload(actor, repository):
+            raise Forbidden("You may not send files to this repository any more.")
         stream, announced = body_stream(request)
         if announced is not None and announced != claims["size"]:
             raise BadRequest(f"The body has {announced:,} bytes, not the {claims['size']:,} which were announced.")

@@ -1,4 +1,4 @@
-"""Who am I; create, change and delete repositories; branches and tags (hub-protocol §2.1, §2.2, §2.7)."""
+"""Create, change and delete repositories; branches and tags (hub-protocol §2.2, §2.7)."""
 
 from typing import Any
 from urllib.parse import quote
@@ -6,59 +6,10 @@ from urllib.parse import quote
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_registry.accounts.models import Membership
-from models_registry.errors import BadRequest, Conflict, Unauthorized
-from models_registry.hfapi.base import HubView, json_object, moment, repo_url, text_field
+from models_registry.errors import BadRequest, Conflict
+from models_registry.hfapi.base import HubView, json_object, repo_url, text_field
 from models_registry.repos import services
 from models_registry.repos.models import RepoType
-
-
-class WhoAmI(HubView):
-    def get(self, request: Request) -> Response:
-        """Who the token belongs to, and the organisations they are in."""
-        user, token = self.actor.user, self.actor.token
-        if user is None:
-            raise Unauthorized("Invalid username or password.")
-        memberships = Membership.objects.filter(user=user).select_related("namespace")
-        avatar = "/static/avatar.svg"
-        role = token.role if token else "write"
-        return Response(
-            {
-                "type": "user",
-                "id": f"{user.pk:024x}",
-                "name": user.username,
-                "fullname": user.get_full_name() or user.username,
-                "email": user.email or None,
-                "emailVerified": bool(user.email),
-                "isPro": False,
-                "canPay": False,
-                "periodEnd": None,
-                "avatarUrl": avatar,
-                "orgs": [
-                    {
-                        "type": "org",
-                        "id": f"{row.namespace_id:024x}",
-                        "name": row.namespace.name,
-                        "fullname": row.namespace.full_name,
-                        "email": None,
-                        "canPay": False,
-                        "periodEnd": None,
-                        "avatarUrl": avatar,
-                        "roleInOrg": row.role,
-                        "isEnterprise": False,
-                    }
-                    for row in memberships
-                ],
-                "auth": {
-                    "type": "access_token",
-                    "accessToken": {
-                        "displayName": token.name if token else "session",
-                        "role": role,
-                        "createdAt": moment(token.created_at if token else user.date_joined),
-                    },
-                },
-            }
-        )
 
 
 class CreateRepo(HubView):

@@ -3,7 +3,7 @@
 from django.http import HttpRequest, JsonResponse
 from django.urls import path, re_path, register_converter
 
-from models_registry.hfapi import files, info, lfs, repositories, trees, uploads
+from models_registry.hfapi import files, identity, info, lfs, repositories, trees, uploads
 from models_registry.repos.models import RepoType
 from models_registry.xet.views import XetToken
 
@@ -28,7 +28,7 @@ def unknown(request: HttpRequest, **_: object) -> JsonResponse:
 _REPO = "api/<types:types>/<str:namespace>/<str:name>"
 
 urlpatterns = [
-    path("api/whoami-v2", repositories.WhoAmI.as_view()),
+    path("api/whoami-v2", identity.WhoAmI.as_view()),
     path("api/repos/create", repositories.CreateRepo.as_view()),
     path("api/repos/delete", repositories.DeleteRepo.as_view()),
     path("api/validate-yaml", uploads.ValidateYaml.as_view()),

@@ -1,8 +1,9 @@
 """What Xet clients pushed: xorbs (packs of chunks) and the files made of them."""
 
 from django.db import models
+from django.db.models import Q
 
-from models_registry.accounts.models import User
+from models_registry.accounts.models import AccessToken, User
 from models_registry.repos.models import Repository
 
 
@@ -32,13 +33,17 @@ class XorbHolder(models.Model):
 
 
 class XorbSender(models.Model):
-    """A user who sent this xorb. Their client remembers it for weeks and builds on it."""
+    """Who sent this xorb: a user, or one of their fine-grained tokens. The client remembers it and builds on it."""
 
     xorb = models.ForeignKey(Xorb, models.CASCADE, related_name="senders", db_index=False)
     user = models.ForeignKey(User, models.CASCADE, related_name="xorb_rows")
+    token = models.ForeignKey(AccessToken, models.CASCADE, null=True, related_name="+", help_text="a fine-grained one")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["xorb", "user"], name="one_row_a_sender")]
+        constraints = [
+            models.UniqueConstraint(fields=["xorb", "user"], condition=Q(token=None), name="one_row_a_sender"),
+            models.UniqueConstraint(fields=["xorb", "token"], name="one_row_a_sending_token"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.xorb_id} by {self.user_id}"

@@ -11,8 +11,9 @@ from typing import BinaryIO
 from django.core import signing
 from django.db import transaction
 
-from models_registry.accounts.models import AccessToken, User
-from models_registry.accounts.policies import Actor, can_read, can_write, readable_by
+from models_registry.accounts.models import AccessToken
+from models_registry.accounts.policies import Actor, can_read, can_upload, readable_by
+from models_registry.accounts.tokens import actor_of_claims, claims_of
 from models_registry.errors import BadRequest, Forbidden, Unauthorized
 from models_registry.repos.models import Repository
 from models_registry.repos.services import grant_blob
@@ -44,25 +45,22 @@ class Grant:
 def make_token(actor: Actor, repository: Repository, *, write: bool) -> tuple[str, int]:
     """(token, when it ends in seconds since 1970)."""
     ends = int(time.time()) + TOKEN_SECONDS
-    claims = {
-        "repository": repository.pk,
-        "user": actor.user.pk if actor.user else None,
-        "token": actor.token.pk if actor.token else None,
-        "write": write,
-    }
+    claims = {"repository": repository.pk, "write": write} | claims_of(actor)
     return "xet_" + signing.dumps(claims, salt=_SALT, compress=True), ends
 
 
 def realm_of(actor: Actor) -> str:
-    """A part of the CAS's address which differs by hub and by user.
+    """A part of the CAS's address which differs by hub, by user, and by fine-grained token.
 
     hf_xet remembers for three weeks, by address, which xorbs it sent, and never sends them again. A hub whose data was
-    wiped and another user on the same machine must not be taken for the one who got them.
+    wiped, another user on the same machine, and a token which may not see where they went must not be taken for the one
+    who got them.
     """
     realm = Realm.objects.first()
     if realm is None:
         realm, _ = Realm.objects.get_or_create(pk=1, defaults={"name": secrets.token_hex(8)})
-    return f"r{realm.name}-{actor.user.pk if actor.user else 0}"
+    narrow = _narrow_token(actor)
+    return f"r{realm.name}-{actor.user.pk if actor.user else 0}" + (f"-{narrow.pk}" if narrow else "")
 
 
 def read_token(value: str) -> Grant:
@@ -71,13 +69,11 @@ def read_token(value: str) -> Grant:
         claims = signing.loads(value.removeprefix("xet_"), salt=_SALT, max_age=TOKEN_SECONDS + 60)
     except signing.BadSignature as error:
         raise Unauthorized("This Xet token is not valid any more: ask for a new one.") from error
-    user = User.objects.filter(pk=claims["user"], is_active=True).first()
-    token = AccessToken.objects.filter(pk=claims["token"], user=user).first() if claims["token"] else None
-    actor = Actor(user, token)
+    actor = actor_of_claims(claims["user"], claims["token"])
     repository = Repository.objects.select_related("namespace").filter(pk=claims["repository"]).first()
-    if repository is None or (claims["token"] and token is None) or not can_read(actor, repository):
+    if actor is None or repository is None or not can_read(actor, repository):
         raise Unauthorized("This Xet token's rights have ended: ask for a new one.")
-    return Grant(actor, repository, may_write=claims["write"] and can_write(actor, repository))
+    return Grant(actor, repository, may_write=claims["write"] and can_upload(actor, repository))
 
 
 def take_xorb(grant: Grant, claimed_hash: str, stream: BinaryIO) -> bool:
@@ -96,7 +92,7 @@ def take_xorb(grant: Grant, claimed_hash: str, stream: BinaryIO) -> bool:
             hash=claimed_hash, defaults={"size_bytes": length, "index": index.to_bytes()}
         )
         XorbHolder.objects.get_or_create(xorb=xorb, repository=grant.repository)
-        XorbSender.objects.get_or_create(xorb=xorb, user=grant.actor.user)
+        XorbSender.objects.get_or_create(xorb=xorb, user=grant.actor.user, token=_narrow_token(grant.actor))
     return created
 
 
@@ -126,20 +122,28 @@ def read_xet_range(blob: Blob, start: int, length: int) -> Iterator[bytes]:
     return decode_segments(segments, indexes, _open_xorb, start, start + length)
 
 
+def _narrow_token(actor: Actor) -> AccessToken | None:
+    """The fine-grained token of this caller: what its user sent by other credentials is not this token's to use."""
+    return actor.token if actor.token is not None and actor.token.is_fine_grained else None
+
+
 def _require_write(grant: Grant) -> None:
     if not grant.may_write:
         raise Forbidden("This Xet token may only read.")
 
 
 def _readable_indexes(grant: Grant, names: set[str]) -> dict[str, XorbIndex]:
-    """The chunk tables of the xorbs named, if this user sent them or may read a repository which holds them.
+    """The chunk tables of the xorbs named, if this caller sent them or may read a repository which holds them.
 
     Without this, knowing a hash would be enough to read a stranger's file.
     """
     rows = Xorb.objects.filter(hash__in=names)
     allowed = XorbHolder.objects.filter(xorb__in=names).filter(readable_by(grant.actor, "repository__"))
     readable = set(allowed.values_list("xorb_id", flat=True))
-    readable |= set(XorbSender.objects.filter(xorb__in=names, user=grant.actor.user).values_list("xorb_id", flat=True))
+    sent = XorbSender.objects.filter(xorb__in=names, user=grant.actor.user)
+    if (narrow := _narrow_token(grant.actor)) is not None:
+        sent = sent.filter(token=narrow)
+    readable |= set(sent.values_list("xorb_id", flat=True))
     indexes = {
         hash_: XorbIndex.from_bytes(bytes(index))
         for hash_, index in rows.values_list("hash", "index")

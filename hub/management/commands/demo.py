@@ -14,7 +14,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from hub.management.commands.run import local_url
 from models_registry.accounts.models import User
-from models_registry.accounts.services import create_token, create_user
+from models_registry.accounts.services import create_user
+from models_registry.accounts.tokens import create_token
 
 USER = "demo"
 # The tiny network needs no ten seconds a window to give a p99; every record says how long it took.

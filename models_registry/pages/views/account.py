@@ -17,7 +17,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from models_registry.accounts.models import AccessToken, Membership, Role, User
-from models_registry.accounts.services import create_token, revoke_token
+from models_registry.accounts.tokens import create_token, revoke_token
 from models_registry.errors import BadRequest, Forbidden, HubError
 from models_registry.hfapi.base import endpoint
 from models_registry.pages.links import repository_link

@@ -8,14 +8,8 @@ from django.test import Client
 
 from models_registry.accounts.models import AccessToken, Membership, Role, User
 from models_registry.accounts.policies import ANONYMOUS, Actor, can_create_in, can_read, can_use, can_write, readable_by
-from models_registry.accounts.services import (
-    actor_of_token,
-    check_name,
-    create_organization,
-    create_token,
-    create_user,
-    revoke_token,
-)
+from models_registry.accounts.services import check_name, create_organization, create_user
+from models_registry.accounts.tokens import actor_of_token, create_token, revoke_token
 from models_registry.errors import BadRequest, Conflict, NotFound
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.services import create_repository

@@ -4,7 +4,8 @@ import pytest
 from django.test import Client
 
 from models_registry.accounts.models import AccessToken
-from models_registry.accounts.services import create_organization, create_token
+from models_registry.accounts.services import create_organization
+from models_registry.accounts.tokens import create_token
 from models_registry.repos.models import Repository
 from tests import factories
 
