@@ -18,4 +18,5 @@ urlpatterns = [
     re_path(r"^api/.*$", hf_api.unknown),
     *fit_pages.urlpatterns,
     *site.urlpatterns,
+    re_path(r"^[^/]+/(?:resolve|raw)/", hf_api.no_such_repository),
 ]

@@ -1,8 +1,11 @@
 """The API's routes. What the hub does not know under /api/ is a JSON 404."""
 
-from django.http import HttpRequest, JsonResponse
+import re
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path, re_path, register_converter
 
+from models_registry.errors import RepoNotFound
 from models_registry.hfapi import files, identity, info, lfs, repositories, trees, uploads
 from models_registry.repos.models import RepoType
 from models_registry.xet.views import XetToken
@@ -21,11 +24,26 @@ class TypesConverter:
 register_converter(TypesConverter, "types")
 
 
-def unknown(request: HttpRequest, **_: object) -> JsonResponse:
+def no_such_repository(request: HttpRequest, **_: object) -> HttpResponse:
+    """Old names of one word, such as `gpt2`: this hub has none, and clients must hear that as they know it."""
+    actor = request.actor  # type: ignore[attr-defined]
+    _ = actor.token  # a wrong token is told first
+    raise RepoNotFound("Repository not found", status=401 if actor.is_anonymous else 404)
+
+
+def unknown(request: HttpRequest, **_: object) -> HttpResponse:
+    if _ONE_WORD.match(request.path):
+        return no_such_repository(request)
     return JsonResponse({"error": f"This hub has no route {request.path[:200]}."}, status=404)
 
 
 _REPO = "api/<types:types>/<str:namespace>/<str:name>"
+_KINDS = "models|datasets|spaces|kernels"
+_WORDS = (
+    "branch|commit|commits|discussions|duplicate|lfs-files|like|likers|paths-info|preupload|refs|resolve|revision|settings|"
+    "super-squash|tag|tree|user-access-request|xet-read-token|xet-write-token"
+)
+_ONE_WORD = re.compile(rf"/api/(?:{_KINDS})/[^/]+(?:/(?:{_WORDS})(?:/.*)?)?$")
 
 urlpatterns = [
     path("api/whoami-v2", identity.WhoAmI.as_view()),
