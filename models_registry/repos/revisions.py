@@ -81,6 +81,8 @@ def branch_head(repository: Repository, name: str = DEFAULT_BRANCH) -> str | Non
 def _ref_names(text: str) -> tuple[str, ...]:
     if text.startswith("refs/"):
         return (text,)
+    if text == "HEAD":  # what git and huggingface.js call the default branch
+        return (HEADS + DEFAULT_BRANCH,)
     return (HEADS + text, TAGS + text)
 
 

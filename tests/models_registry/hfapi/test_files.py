@@ -139,3 +139,15 @@ def test_accel_hands_over_to_nginx(anonymous, pushed, settings):
 def test_resolving_costs_few_queries(anonymous, pushed, django_assert_max_num_queries):
     with django_assert_max_num_queries(8):
         anonymous.head("/alice/m/resolve/main/d/sp%20ace%23.txt")
+
+
+def test_head_is_the_default_branch(as_alice, alice):
+    repository = make_repository(alice, "headed", files={"a.txt": b"a"})
+    for path in (
+        "/api/models/alice/headed/revision/HEAD",
+        "/api/models/alice/headed/tree/HEAD",
+        "/alice/headed/resolve/HEAD/a.txt",
+    ):
+        assert as_alice.get(path).status_code == 200, path
+    sha = as_alice.get("/api/models/alice/headed/revision/HEAD").json()["sha"]
+    assert sha == branch_head(repository)
