@@ -14,17 +14,23 @@ from pathlib import Path
 
 import huggingface_hub
 from story.base import NotThere
+from story.commands import Commands
+from story.life import Life
+from story.people import People
+from story.proposals import Proposals
 from story.pull import Pull
 from story.push import Push
 from story.refusals import Refusals
 
+CHAPTERS = (Push, Pull, Proposals, Life, People, Commands, Refusals)
 
-class Story(Push, Pull, Refusals):
+
+class Story(Push, Pull, Proposals, People, Commands, Refusals):
     """All chapters, told by one client to one hub."""
 
     def tell(self) -> dict[str, str]:
         outcome = {}
-        for name in [name for chapter in (Push, Pull, Refusals) for name in vars(chapter) if name.startswith("do_")]:
+        for name in [name for chapter in CHAPTERS for name in vars(chapter) if name.startswith("do_")]:
             title = name.removeprefix("do_").replace("_", " ")
             try:
                 getattr(self, name)()

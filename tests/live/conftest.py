@@ -15,7 +15,7 @@ import pytest
 
 from tests.compression_service.engine import engine_models
 from tests.conftest import skip_or_fail
-from tests.live.hub_process import Hub, outer_environment
+from tests.live.hub_process import PROJECT, Hub, outer_environment
 
 CLIENTS_FILE = Path(__file__).with_name("clients.toml")
 REPORTS: list[str] = []
@@ -95,11 +95,10 @@ def clients() -> list[dict[str, Any]]:
 
 
 def client_python(packages: list[str], without: list[str]) -> str:
-    """The Python of an environment with these packages, made once and kept (LIVE_CLIENT_CACHE, or .clients here)."""
+    """The Python of an environment with these packages, made once and kept (LIVE_CLIENT_CACHE, or .venv/clients)."""
     if not packages:
         return sys.executable
-    cache = Path(os.environ.get("LIVE_CLIENT_CACHE") or Path(__file__).with_name(".clients"))
-    cache.mkdir(parents=True, exist_ok=True)
+    cache = client_cache()
     key = hashlib.sha256(repr((sys.version_info[:2], packages, without)).encode()).hexdigest()[:12]
     folder = cache / key
     python = folder / "bin" / "python"
@@ -116,6 +115,36 @@ def client_python(packages: list[str], without: list[str]) -> str:
                     skip_or_fail(f"{' '.join(packages)} can not be installed: {done.stderr.strip()[-300:]}")
             (folder / "complete").touch()
     return str(python)
+
+
+def client_cache() -> Path:
+    """Where client environments are kept: inside .venv, so that `make clean` takes them along."""
+    cache = Path(os.environ.get("LIVE_CLIENT_CACHE") or PROJECT / ".venv" / "clients")
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
+
+
+def node_package(name: str, version: str) -> Path:
+    """A folder whose node_modules hold this package of npm, made once and kept."""
+    program = shutil.which("npm")
+    if program is None:
+        skip_or_fail("npm is not installed")
+    cache = client_cache()
+    folder = cache / f"npm-{name.replace('/', '-').strip('@')}-{version}"
+    with (cache / f"{folder.name}.lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            (folder / "package.json").write_text('{"private": true}')
+            step = [str(program), "install", "--no-audit", "--no-fund", "--ignore-scripts", f"{name}@{version}"]
+            done = subprocess.run(
+                step, cwd=folder, env=outer_environment(), capture_output=True, text=True, check=False, timeout=300
+            )
+            if done.returncode:
+                skip_or_fail(f"{name} {version} can not be installed: {done.stderr.strip()[-300:]}")
+            (folder / "complete").touch()
+    return folder
 
 
 def pip(python: Path | str, *arguments: str) -> list[str]:

@@ -72,7 +72,7 @@ def a_private_dataset() -> None:
     Dataset.from_dict({"x": [1]}).push_to_hub(private, private=True)
     assert load_dataset(private, split="train")["x"] == [1]
     try:
-        load_dataset(private, split="train", token=told["bob"], download_mode="force_redownload")
+        load_dataset(private, split="train", token=told["bob"], cache_dir=told["folder"] + "/bob")
     except datasets.exceptions.DatasetNotFoundError:
         return
     raise AssertionError("bob read it")
