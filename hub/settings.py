@@ -36,6 +36,8 @@ FITHUB_PORT = int(_number("FITHUB_PORT", 8000, 1, 65535))
 FITHUB_PUBLIC_URL = env.str("FITHUB_PUBLIC_URL", default="").rstrip("/")
 if FITHUB_PUBLIC_URL and urlsplit(FITHUB_PUBLIC_URL).scheme not in ("http", "https"):
     _fail(f"FITHUB_PUBLIC_URL={FITHUB_PUBLIC_URL!r} must start with http:// or https://.")
+# How many proxies stand in front and add to X-Forwarded-For: without one, the header is anybody's word.
+FITHUB_PROXIES = int(_number("FITHUB_PROXIES", 0, 0, 10))
 try:
     FITHUB_DATA.mkdir(parents=True, exist_ok=True)
 except OSError as error:

@@ -87,3 +87,15 @@ class Unprocessable(HubError):
 
 class StorageFull(HubError):
     status = 507
+
+
+class TooManyRequests(HubError):
+    status = 429
+
+
+class OAuthError(HubError):
+    """A refusal of OAuth's: `reason` is one of the standard's words, which clients compare."""
+
+    def __init__(self, reason: str, message: str, status: int | None = None) -> None:
+        super().__init__(message, status=status)
+        self.reason = reason

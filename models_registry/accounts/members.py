@@ -7,13 +7,30 @@ from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 
 from models_registry.accounts.models import Follow, Membership, Namespace, Role, User
-from models_registry.accounts.policies import Actor, can_administer, can_follow, can_leave
-from models_registry.accounts.services import find_user
+from models_registry.accounts.policies import Actor, can_administer, can_create_organizations, can_follow, can_leave
+from models_registry.accounts.services import create_organization, find_user
+from models_registry.accounts.throttles import Limit, count_try
 from models_registry.errors import BadRequest, Forbidden, HubError, NotFound, Unauthorized
 
 logger = logging.getLogger(__name__)
 MAX_MEMBERS = 10_000
+_FOUNDED = Limit("organizations", 20, 24 * 3600)
 _LAST_ADMIN = "An organisation keeps at least one admin: make somebody else an admin first."
+
+
+def found_organization(actor: Actor, name: str, full_name: str = "") -> Namespace:
+    """Make an organisation whose first admin is the caller.
+
+    Raises Unauthorized, Forbidden, BadRequest, Conflict, TooManyRequests.
+    """
+    if actor.user is None:
+        raise Unauthorized("Sign in to make an organisation.")
+    if not can_create_organizations(actor):
+        raise Forbidden("This token may not make organisations: use a session, or a token with the role write.")
+    if "\0" in full_name or len(full_name) > 200:
+        raise BadRequest("A full name has at most 200 characters, without NUL.")
+    count_try(_FOUNDED, f"{actor.user.pk}")
+    return create_organization(name, actor.user, full_name)
 
 
 def set_member(actor: Actor, organization: Namespace, name: str, role: str) -> Membership:
@@ -104,6 +121,10 @@ def set_follow(actor: Actor, namespace: Namespace, *, follows: bool) -> None:
         Follow.objects.filter(user=actor.user, namespace=namespace).delete()
 
 
+def follows(actor: Actor, namespace: Namespace) -> bool:
+    return actor.user is not None and Follow.objects.filter(user=actor.user, namespace=namespace).exists()
+
+
 def followers_of(namespace: Namespace) -> QuerySet[Follow]:
     """Newest first."""
     rows = Follow.objects.filter(namespace=namespace, user__is_active=True)
@@ -120,7 +141,7 @@ def follow_counts(namespace: Namespace) -> tuple[int, int]:
     followers = Follow.objects.filter(namespace=namespace, user__is_active=True).count()
     if namespace.user_id is None:
         return followers, 0
-    return followers, Follow.objects.filter(user=namespace.user_id).count()
+    return followers, Follow.objects.filter(user=namespace.user_id, namespace__user__is_active=True).count()
 
 
 def _user_or_none(name: str) -> User | None:

@@ -154,6 +154,11 @@ def can_create_in(actor: Actor, namespace: Namespace) -> bool:
     return actor.is_superuser or role_in(actor, namespace) in _CREATORS
 
 
+def can_create_organizations(actor: Actor) -> bool:
+    """Everyone who is signed in; of tokens, those which stand for the whole account."""
+    return actor.has_whole_account
+
+
 def can_administer(actor: Actor, namespace: Namespace) -> bool:
     """Change an organisation's members and profile, or one's own profile."""
     if not actor.carries(Right.ORGANIZATION, namespace=namespace.pk):

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path, re_path, register_converter
 
 from models_registry.errors import RepoNotFound
-from models_registry.hfapi import files, identity, info, lfs, repositories, trees, uploads
+from models_registry.hfapi import extras, files, identity, info, lfs, oauth, repositories, trees, uploads, users
 from models_registry.repos.models import RepoType
 from models_registry.xet.views import XetToken
 
@@ -47,6 +47,21 @@ _ONE_WORD = re.compile(rf"/api/(?:{_KINDS})/[^/]+(?:/(?:{_WORDS})(?:/.*)?)?$")
 
 urlpatterns = [
     path("api/whoami-v2", identity.WhoAmI.as_view()),
+    path("api/agent-harnesses", extras.AgentHarnesses.as_view()),
+    path("api/telemetry/<path:topic>", extras.telemetry),
+    path("api/tasks", extras.Tasks.as_view()),
+    path("oauth/token", oauth.Token.as_view()),
+    path("api/users/<str:user>/overview", users.UserOverview.as_view()),
+    path("api/users/<str:user>/followers", users.UserFollowers.as_view()),
+    path("api/users/<str:user>/following", users.UserFollowing.as_view()),
+    path("api/users/<str:user>/follow", users.UserFollow.as_view()),
+    path("api/organizations/<str:organization>/overview", users.OrganizationOverview.as_view()),
+    path("api/organizations/<str:organization>/members", users.OrganizationMembers.as_view()),
+    path("api/organizations/<str:organization>/members/<str:user>", users.OrganizationMember.as_view()),
+    path("api/organizations/<str:organization>/followers", users.OrganizationFollowers.as_view()),
+    path("api/organizations/<str:organization>/follow", users.OrganizationFollow.as_view()),
+    path("api/organizations/<str:organization>/settings/repositories", users.OwnRepositories.as_view()),
+    path("api/settings/repositories", users.OwnRepositories.as_view()),
     path("api/repos/create", repositories.CreateRepo.as_view()),
     path("api/repos/delete", repositories.DeleteRepo.as_view()),
     path("api/validate-yaml", uploads.ValidateYaml.as_view()),

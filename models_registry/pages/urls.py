@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from models_registry.pages.views import account, files, history, home, repository
+from models_registry.pages.views import account, device, files, history, home, people, repository, tokens
 from models_registry.repos.models import RepoType
 
 urlpatterns = [
@@ -12,8 +12,18 @@ urlpatterns = [
     path("login", account.login),
     path("logout", account.logout),
     path("new", account.new),
-    path("settings/tokens", account.tokens),
-    path("settings/tokens/<int:token_id>/revoke", account.revoke),
+    path("settings/profile", people.own_profile),
+    path("settings/follow", people.follow),
+    path("settings/tokens", tokens.tokens),
+    path("settings/tokens/<int:token_id>/revoke", tokens.revoke),
+    path("settings/tokens/<int:token_id>/renew", tokens.renew),
+    path("organizations/new", people.new_organization),
+    path("organizations/<str:name>/members", people.members),
+    path("organizations/<str:name>/members/set", people.set_member),
+    path("organizations/<str:name>/members/remove", people.remove_member),
+    path("organizations/<str:name>/profile", people.organization_profile),
+    path("oauth/device", device.device),
+    path("oauth/device/answer", device.answer),
 ]
 for _kind in (RepoType.DATASET, RepoType.MODEL):
     _base = f"{_kind.url_prefix}<str:namespace>/<str:name>"

@@ -1,12 +1,10 @@
-"""Sign in and out, access tokens, a new repository."""
+"""Sign in and out, a new repository."""
 
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import messages
-from django.contrib.auth import authenticate
 from django.contrib.auth import login as begin_session
 from django.contrib.auth import logout as end_session
 from django.http import HttpRequest, HttpResponse
@@ -16,10 +14,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from models_registry.accounts.models import AccessToken, Membership, Role, User
-from models_registry.accounts.tokens import create_token, revoke_token
-from models_registry.errors import BadRequest, Forbidden, HubError
-from models_registry.hfapi.base import endpoint
+from models_registry.accounts.logins import check_password
+from models_registry.accounts.models import Membership, Role, User
+from models_registry.errors import BadRequest, Forbidden, HubError, TooManyRequests
 from models_registry.pages.links import repository_link
 from models_registry.pages.places import actor_of
 from models_registry.repos.models import RepoType
@@ -50,16 +47,20 @@ def signed_in(view: View) -> View:
 def login(request: HttpRequest) -> HttpResponse:
     """Begin a session, then go on to where the person wanted to be, if that is a page of this hub."""
     after = _inside(request, request.POST.get("next") or request.GET.get("next") or "/")
-    name, problem = request.POST.get("username", "").strip(), ""
+    name, problem, status, headers = request.POST.get("username", "").strip(), "", 200, {}
     if request.method == "POST":
-        # A NUL would be a database error on PostgreSQL.
-        user = None if "\0" in name else authenticate(request, username=name, password=request.POST.get("password", ""))
-        if user is not None:
-            begin_session(request, user)
-            return redirect(after)
-        problem = "This name and password do not belong together: check both and try again."
-    context = {"after": after, "name": name, "problem": problem}
-    return render(request, "pages/login.html", context, status=401 if problem else 200)
+        try:
+            user = check_password(request, name, request.POST.get("password", ""))
+            if user is not None:
+                begin_session(request, user)
+                return redirect(after)
+            problem, status = "This name and password do not belong together: check both and try again.", 401
+        except TooManyRequests as error:
+            problem, status, headers = error.message, error.status, error.headers
+    answer = render(request, "pages/login.html", {"after": after, "name": name, "problem": problem}, status=status)
+    for key, value in headers.items():
+        answer[key] = value
+    return answer
 
 
 @require_POST
@@ -71,36 +72,9 @@ def logout(request: HttpRequest) -> HttpResponse:
 @never_cache
 @signed_in
 @require_http_methods(["GET", "HEAD", "POST"])
-def tokens(request: HttpRequest) -> HttpResponse:
-    """A person's access tokens. A new one's value is in this one answer and nowhere else."""
-    user = _user(request)
-    value, problem, name = "", "", request.POST.get("name", "").strip()
-    if request.method == "POST":
-        value, problem = _make_token(user, name, request.POST.get("role", "read"))
-    context = {
-        "tokens": AccessToken.objects.filter(user=user),
-        "value": value,
-        "problem": problem,
-        "name": name if problem else "",
-        "endpoint": endpoint(request),
-    }
-    return render(request, "pages/tokens.html", context, status=400 if problem else 200)
-
-
-@signed_in
-@require_POST
-def revoke(request: HttpRequest, token_id: int) -> HttpResponse:
-    revoke_token(_user(request), token_id)
-    messages.success(request, "The token is revoked: whoever used it is refused from now on.")
-    return redirect("/settings/tokens")
-
-
-@never_cache
-@signed_in
-@require_http_methods(["GET", "HEAD", "POST"])
 def new(request: HttpRequest) -> HttpResponse:
     """Make a model or a dataset."""
-    user = _user(request)
+    user = person_of(request)
     given = request.POST if request.method == "POST" else request.GET
     kind, owner = given.get("type", "model"), given.get("owner", user.username)
     name, private, problem = given.get("name", "").strip(), bool(given.get("private")), ""
@@ -121,20 +95,16 @@ def new(request: HttpRequest) -> HttpResponse:
     return render(request, "pages/new.html", context, status=400 if problem else 200)
 
 
-def _make_token(user: User, name: str, role: str) -> tuple[str, str]:
-    """(value, problem): one of them is empty."""
-    if not name or "\0" in name:
-        return "", "Give the token a name, so that you know it again."
-    try:
-        return create_token(user, name, role), ""
-    except HubError as error:
-        return "", error.message
-
-
 def _kind(text: str) -> RepoType:
     if text not in _KINDS:
         raise BadRequest("A repository is a model or a dataset.")
     return _KINDS[text]
+
+
+def namespaces_of(user: User) -> list[str]:
+    """Where a person has a role, their own namespace first."""
+    rows = Membership.objects.filter(user=user).order_by("namespace__name")
+    return [user.username, *rows.values_list("namespace__name", flat=True)]
 
 
 def _owners(user: User) -> list[str]:
@@ -144,7 +114,7 @@ def _owners(user: User) -> list[str]:
     return [user.username, *rows.values_list("namespace__name", flat=True)]
 
 
-def _user(request: HttpRequest) -> User:
+def person_of(request: HttpRequest) -> User:
     user = actor_of(request).user
     if user is None:
         raise Forbidden("Sign in first.")

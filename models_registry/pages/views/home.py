@@ -10,7 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from models_registry.accounts.policies import Actor, readable_by
+from models_registry.accounts.members import follow_counts, follows
+from models_registry.accounts.policies import Actor, can_administer, can_follow, readable_by
 from models_registry.pages.links import repository_link
 from models_registry.pages.places import actor_of
 from models_registry.pages.sections import notes_of
@@ -88,7 +89,18 @@ def namespace(request: HttpRequest, namespace: str) -> HttpResponse:
     members = []
     if owner.is_organization:
         members = list(owner.memberships.select_related("user").order_by("user__username")[:100])
-    return render(request, "pages/namespace.html", {"owner": owner, "groups": groups, "members": members})
+    followers, following = follow_counts(owner)
+    context = {
+        "owner": owner,
+        "groups": groups,
+        "members": members,
+        "followers": followers,
+        "following": following,
+        "may_follow": can_follow(actor) and actor.user != owner.user,
+        "follows": follows(actor, owner),
+        "administers": can_administer(actor, owner),
+    }
+    return render(request, "pages/namespace.html", context)
 
 
 def describe(repositories: Sequence[Repository]) -> list[dict[str, Any]]:
