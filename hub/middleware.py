@@ -37,14 +37,14 @@ class RequestIdMiddleware:
 
 
 class WholeBodyMiddleware:
-    """Reads what is left of a refused request's body: a client which is still sending would only see a broken line."""
+    """Reads what is left of a refused or redirected body: a client which is still sending would see a broken line."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        if response.status_code >= 400 and request.method in ("POST", "PUT", "PATCH", "DELETE"):
+        if response.status_code >= 300 and request.method in ("POST", "PUT", "PATCH", "DELETE"):
             _read_on(request)
         return response
 

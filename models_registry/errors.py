@@ -38,6 +38,16 @@ class RepoNotFound(HubError):
     code = "RepoNotFound"
 
 
+class RepoMoved(HubError):
+    """Asked for by a name which it had once. Views answer with a redirect which keeps method and body."""
+
+    status = 307
+
+    def __init__(self, old_name: str, new_name: str) -> None:
+        super().__init__(f"Temporary redirect: {old_name} is called {new_name} now.")
+        self.old_name, self.new_name = old_name, new_name
+
+
 class GatedRepo(HubError):
     """The repository is there to see; its files are for whoever was let in. 401 for those who are not signed in."""
 

@@ -35,7 +35,9 @@ def make_repository(
     private: bool = False,
     files: dict[str, bytes] | None = None,
 ) -> Repository:
-    repository = create_repository(Actor(owner), kind, name, private=private)
+    repository = create_repository(
+        Actor(owner), kind, name, private=private, sdk="static" if kind is RepoType.SPACE else ""
+    )
     if files:
         push(repository, owner, files)
     return repository

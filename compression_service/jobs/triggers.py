@@ -15,6 +15,7 @@ from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, branch_head
 from models_registry.scanning.services import needs_scan, scans_of
 
+_OF_A_NEW_REPOSITORY = {".gitattributes", "README.md"}
 MOST_WAITING = 50  # begun anew by one push of a dataset
 
 
@@ -33,7 +34,9 @@ def on_revision_published(
     **_: Any,
 ) -> None:
     """Runs inside the commit's transaction: the jobs are queued if and only if the commit is."""
-    if ref != HEADS + DEFAULT_BRANCH or old_oid is None:
+    if ref != HEADS + DEFAULT_BRANCH:
+        return
+    if old_oid is None and {entry.path for entry in entries()} <= _OF_A_NEW_REPOSITORY:
         return
     to_scan = [entry for entry in entries() if needs_scan(entry)]
     if set(scans_of(to_scan)) < {entry.sha256 for entry in to_scan}:

@@ -5,6 +5,7 @@ from models_registry.cards.services import card_at
 from models_registry.repos.entries import list_entries
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.revisions import branch_head
+from models_registry.repos.services import repository_named
 
 DATA_ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
@@ -17,8 +18,7 @@ def data_paths(dataset: Repository, commit: str) -> list[str]:
 
 def usable_dataset(model: Repository, name: str) -> Repository | None:
     """The dataset of that name, if everyone who may write the model's card may read it."""
-    found = Repository.objects.filter(type=RepoType.DATASET, full_name__lower=name.replace("\0", "").lower())
-    dataset = found.select_related("namespace").first()
+    dataset = repository_named(RepoType.DATASET, name)
     return dataset if dataset is not None and can_use(model, dataset) else None
 
 

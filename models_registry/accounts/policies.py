@@ -140,10 +140,10 @@ def can_use(model, dataset) -> bool:
 
     Figures and refusals tell something of the rows, so the rights of whoever made the repository are not enough.
     """
-    if not dataset.private or dataset.namespace_id == model.namespace_id:
+    if dataset.namespace_id == model.namespace_id or not (dataset.private or dataset.gated):
         return True
     owner = model.namespace.user
-    return owner is not None and can_read(Actor(owner), dataset)
+    return owner is not None and can_read_files(Actor(owner), dataset)
 
 
 # --- namespaces ---------------------------------------------------------------------------------------------------
@@ -157,6 +157,16 @@ def can_create_in(actor: Actor, namespace: Namespace) -> bool:
 def can_create_organizations(actor: Actor) -> bool:
     """Everyone who is signed in; of tokens, those which stand for the whole account."""
     return actor.has_whole_account
+
+
+def can_take_name(actor: Actor, namespace: Namespace, repository) -> bool:
+    """Whether a name of `namespace` which now leads to `repository` (it was moved) may be given to another one.
+
+    A contributor may create, but not draw the readers of their organisation's repositories to their own.
+    """
+    if not can_create_in(actor, namespace):
+        return False
+    return actor.is_superuser or role_in(actor, namespace) in _WRITERS or can_manage(actor, repository)
 
 
 def can_administer(actor: Actor, namespace: Namespace) -> bool:

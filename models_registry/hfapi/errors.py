@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.db import OperationalError
@@ -12,11 +13,12 @@ from django.shortcuts import render
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
-from models_registry.errors import Conflict, HubError, RepoNotFound, StorageFull
+from models_registry.errors import Conflict, HubError, RepoMoved, RepoNotFound, StorageFull
 from models_registry.storage.blobstore import FULL_ERRORS, FULL_SENTENCE
 
 logger = logging.getLogger(__name__)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+_PATH_SAFE = "/@=,~+:!$&'()*;"
 _MACHINE_PATHS = ("/api/", "/cas/", "/oauth/", "/lfs/")
 
 
@@ -35,6 +37,8 @@ def body_of(error: HubError) -> dict[str, Any]:
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's hook: our refusals, and DRF's own in the same clothes."""
+    if isinstance(error, RepoMoved):
+        error = redirected(error, context["request"]._request)
     if isinstance(error, HubError):
         return Response(body_of(error), error.status, headers=headers_of(error))
     if isinstance(error, APIException):
@@ -46,6 +50,36 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error, RequestDataTooBig | TooManyFieldsSent | SuspiciousOperation):
         refusal = HubError("The request is too large or not well formed.", status=400)
         return Response(body_of(refusal), 400, headers=headers_of(refusal))
+    return None
+
+
+def redirected(error: RepoMoved, request: HttpRequest) -> HubError:
+    """The same request at the repository's new name. What does not name it in its URL finds no repository."""
+    location = moved_location(request, error.old_name, error.new_name)
+    if location is None:
+        return RepoNotFound(f"Repository not found: it is called {error.new_name} now.")
+    # The name may be given to another repository one day: nobody is to remember where it led.
+    error.headers = {"Location": location, "Cache-Control": "no-store"}
+    return error
+
+
+def moved_location(request: HttpRequest, old_name: str, new_name: str) -> str | None:
+    """This request's path and query with a repository's new name for its old one; None when it does not stand there.
+
+    Relative, so that it stays on the origin which the client knows. Servers decode the path before a WSGI application
+    sees it, so it is quoted anew: that names the same file.
+    """
+    parts = request.path.split("/")
+    namespace, name = old_name.lower().split("/", 1)
+    for at in range(1, len(parts) - 1):
+        second = parts[at + 1]
+        is_git = second.lower() == f"{name}.git"
+        if parts[at].lower() == namespace and (second.lower() == name or is_git):
+            parts[at : at + 2] = new_name.split("/")
+            if is_git:
+                parts[at + 1] += ".git"
+            path, query = quote("/".join(parts), safe=_PATH_SAFE), request.META.get("QUERY_STRING", "")
+            return path + (f"?{query}" if query else "")
     return None
 
 
@@ -66,7 +100,9 @@ class HubErrorMiddleware:
             logger.warning("%s %s: %s", request.method, request.path, error)
             error = translated
         response: HttpResponse
-        if wants_page(request):
+        if isinstance(error, RepoMoved):
+            error = redirected(error, request)
+        if wants_page(request) and error.status >= 400:
             status = 404 if isinstance(error, RepoNotFound) else error.status
             context = {"status": status, "sentence": error.message, "sign_in": isinstance(error, RepoNotFound)}
             response = render(request, "pages/error.html", context, status=status)

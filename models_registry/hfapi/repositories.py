@@ -1,58 +1,14 @@
-"""Create, change and delete repositories; branches and tags (hub-protocol §2.2, §2.7)."""
+"""May I; branches and tags (hub-protocol §2.2, §2.7)."""
 
-from typing import Any
 from urllib.parse import quote
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_registry.errors import BadRequest, Conflict
-from models_registry.hfapi.base import HubView, json_object, repo_url, text_field
+from models_registry.errors import BadRequest, NotFound
+from models_registry.hfapi.base import HubView, endpoint, json_object, repo_url, text_field
 from models_registry.repos import services
-from models_registry.repos.models import RepoType
-
-
-class CreateRepo(HubView):
-    def post(self, request: Request) -> Response:
-        """Create a repository. 409, with its `url`, when it is there already."""
-        data = json_object(request)
-        kind, owner, name = _named(data, self.actor.name)
-        try:
-            repository = services.create_repository(self.actor, kind, name, owner, private=_private(data) or False)
-        except Conflict as error:
-            full_name = error.body.get("name", f"{owner}/{name}")
-            found = services.find_repository(self.actor, kind, full_name)
-            url = repo_url(request, found)
-            raise Conflict(f"You already created this {kind.value} repo", {"url": url, "name": full_name}) from error
-        return Response(
-            {"url": repo_url(request, repository), "name": repository.full_name, "id": f"{repository.pk:024x}"}
-        )
-
-
-class DeleteRepo(HubView):
-    def delete(self, request: Request) -> Response:
-        """Delete a repository and its history."""
-        kind, owner, name = _named(json_object(request), self.actor.name)
-        services.delete_repository(self.actor, services.find_repository(self.actor, kind, f"{owner}/{name}"))
-        return Response({})
-
-
-class Settings(HubView):
-    def put(self, request: Request, types: str, namespace: str, name: str) -> Response:
-        """Change a repository's visibility."""
-        repository = self.repository(types, namespace, name)
-        data = json_object(request)
-        private = _private(data)
-        unknown = sorted(set(data) - {"private", "visibility"})
-        if unknown:
-            raise BadRequest(
-                f"This hub does not know the settings {', '.join(unknown)}; it knows private and visibility."
-            )
-        if private is not None:
-            services.set_visibility(self.actor, repository, private=private)
-        else:
-            services.require_write(self.actor, repository)
-        return Response({"private": repository.private})
+from models_registry.repos.gating import require_files
 
 
 class AuthCheck(HubView):
@@ -61,18 +17,29 @@ class AuthCheck(HubView):
         repository = self.repository(types, namespace, name)
         if right == "write":
             services.require_write(self.actor, repository)
+        elif right == "read":
+            require_files(self.actor, repository, endpoint(request))
+        else:
+            raise NotFound(f"There is no right {right[:40]!r} to check: leave it out, or ask for write.")
         return Response({})
 
 
 class Branch(HubView):
     def post(self, request: Request, types: str, namespace: str, name: str, branch: str) -> Response:
-        """Create a branch at `startingPoint`, or at main."""
+        """Create a branch at `startingPoint` (default: main), or an `emptyBranch`; `overwrite` moves one."""
         repository = self.repository(types, namespace, name)
         data = json_object(request)
         start = data.get("startingPoint")
         if start is not None and not isinstance(start, str):
             raise BadRequest("The field 'startingPoint' must be a text.")
-        services.create_branch(self.actor, repository, branch, start, overwrite=bool(data.get("overwrite")))
+        services.create_branch(
+            self.actor,
+            repository,
+            branch,
+            start,
+            overwrite=bool(data.get("overwrite")),
+            empty=bool(data.get("emptyBranch")),
+        )
         return Response({"url": f"{repo_url(request, repository)}/tree/{quote(branch, safe='')}"})
 
     def delete(self, request: Request, types: str, namespace: str, name: str, branch: str) -> Response:
@@ -92,30 +59,3 @@ class Tag(HubView):
         """Delete a tag."""
         services.delete_tag(self.actor, self.repository(types, namespace, name), revision)
         return Response({})
-
-
-def _named(data: dict[str, Any], own: str) -> tuple[RepoType, str, str]:
-    """(type, namespace, name) of the bodies of create and delete."""
-    raw = data.get("type") or "model"
-    if raw not in RepoType.values:
-        raise BadRequest(f"A repository's type is one of {', '.join(RepoType.values)}, not {str(raw)[:40]!r}.")
-    name = text_field(data, "name")
-    organization = data.get("organization")
-    if organization is not None and not isinstance(organization, str):
-        raise BadRequest("The field 'organization' must be a text.")
-    if "/" in name:
-        organization, name = name.split("/", 1)
-    return RepoType(raw), organization or own, name
-
-
-def _private(data: dict[str, Any]) -> bool | None:
-    """Old clients send `private`, newer ones `visibility`."""
-    visibility = data.get("visibility")
-    if visibility is not None:
-        if visibility not in ("public", "private"):
-            raise BadRequest(f"visibility is public or private, not {str(visibility)[:40]!r}.")
-        return bool(visibility == "private")
-    private = data.get("private")
-    if private is not None and not isinstance(private, bool):
-        raise BadRequest("The field 'private' must be true or false.")
-    return private

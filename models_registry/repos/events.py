@@ -9,6 +9,10 @@ revision_published = Signal()
 # repository: Repository, with its first commit; actor: who made it.
 repository_created = Signal()
 
+# repository: the copy, whose objects, refs and contents are there; source: Repository; actor.
+# repository_created and revision_published of each ref follow.
+repository_duplicated = Signal()
+
 # repository: Repository under its new name; old_full_name: the name before; old_namespace: Namespace; actor.
 repository_moved = Signal()
 

@@ -1,6 +1,7 @@
 """Acts on repositories: create, find, change, delete; branches and tags."""
 
 import logging
+from collections.abc import Sequence
 from functools import cache, partial
 
 from django.db import IntegrityError, transaction
@@ -8,13 +9,14 @@ from django.db.models import F
 from django.utils import timezone
 
 from models_registry.accounts.models import Namespace
-from models_registry.accounts.policies import Actor, can_create_in, can_read, can_write
+from models_registry.accounts.policies import Actor, can_create_in, can_manage, can_read, can_write
 from models_registry.accounts.services import check_name
 from models_registry.errors import (
     BadRequest,
     Conflict,
     Forbidden,
     NotFound,
+    RepoMoved,
     RepoNotFound,
     RevisionNotFound,
     Unauthorized,
@@ -28,27 +30,50 @@ from models_registry.repos.events import (
     repository_settings_changed,
     revision_published,
 )
-from models_registry.repos.models import Ref, Repository, RepositoryBlob, RepoType
+from models_registry.repos.models import Gate, Ref, Repository, RepositoryBlob, RepoType
 from models_registry.repos.paths import check_ref_part
+from models_registry.repos.redirects import repository_once_named, take_name
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS, resolve_revision
 from models_registry.storage.models import Blob
 
 logger = logging.getLogger(__name__)
+# This hub keeps a space's files and runs nothing, whatever its sdk.
+SPACE_SDKS = ("gradio", "streamlit", "docker", "static")
 
 
-def find_repository(actor: Actor, kind: RepoType, full_name: str) -> Repository:
-    """The repository, or RepoNotFound: a private one does not exist for those who may not see it."""
-    found = (
-        Repository.objects.select_related("namespace", "creator")
-        .filter(type=kind, full_name__lower=full_name.lower())
-        .first()
-        if "\0" not in full_name
-        else None
-    )
+def repository_named(kind: RepoType, full_name: str) -> Repository | None:
+    """The repository of this name, or which had it once, whoever may see it: for acts which ask the policy after."""
+    return _named(kind, full_name) or repository_once_named(kind, full_name)
+
+
+def find_repository(actor: Actor, kind: RepoType, full_name: str, *, follow: bool = False) -> Repository:
+    """The repository, or RepoNotFound: a private one does not exist for those who may not see it.
+
+    A name which it had once raises RepoMoved, which becomes a redirect of the whole request; with `follow` (for names
+    which do not stand in the URL) the repository is returned.
+    """
+    found = _named(kind, full_name)
+    if found is None:
+        moved = repository_once_named(kind, full_name)
+        if moved is not None and can_read(actor, moved):
+            if not follow:
+                raise RepoMoved(full_name, moved.full_name)
+            return moved
     if found is None or not can_read(actor, found):
         # 401 is the protocol's way to say "it is not there, or sign in".
         raise RepoNotFound("Repository not found", status=401 if actor.is_anonymous else 404)
     return found
+
+
+def _named(kind: RepoType, full_name: str) -> Repository | None:
+    if "\0" in full_name:
+        return None
+    rows = Repository.objects.select_related("namespace", "creator")
+    return rows.filter(type=kind, full_name__lower=full_name.lower()).first()
+
+
+def namespace_named(name: str) -> Namespace | None:
+    return Namespace.objects.filter(name__lower=name.lower()).first() if "\0" not in name else None
 
 
 def require_write(actor: Actor, repository: Repository) -> None:
@@ -60,72 +85,148 @@ def require_write(actor: Actor, repository: Repository) -> None:
         )
 
 
+def require_manage(actor: Actor, repository: Repository) -> None:
+    """For settings, moves, deletion and access requests."""
+    if actor.is_anonymous:
+        raise Unauthorized("Sign in or send a token with the role write.")
+    if not can_manage(actor, repository):
+        raise Forbidden(
+            f"You may not manage {repository.full_name}: use a token with the role write of someone who may."
+        )
+
+
 def create_repository(
-    actor: Actor, kind: RepoType, name: str, owner: str | None = None, *, private: bool = False
+    actor: Actor,
+    kind: RepoType,
+    name: str,
+    owner: str | None = None,
+    *,
+    private: bool | None = None,
+    sdk: str = "",
+    files: Sequence[AddFile] = (),
 ) -> Repository:
-    """Make a repository with its first commit. Raises Unauthorized, Forbidden, BadRequest, Conflict."""
+    """Make a repository with its first commit, which holds `.gitattributes` and `files`.
+
+    Args:
+        private: None takes what its namespace has as default.
+        sdk: of a space, one of SPACE_SDKS.
+
+    Raises Unauthorized, Forbidden, BadRequest, Conflict (whose body names the repository which is there).
+    """
+    namespace = namespace_to_create_in(actor, kind, owner)
+    if kind is RepoType.SPACE and sdk not in SPACE_SDKS:
+        raise BadRequest(f"A space needs an sdk: one of {', '.join(SPACE_SDKS)}.")
+    check_name(name, "repository")
+    with transaction.atomic():
+        repository = insert_repository(
+            actor,
+            namespace,
+            Repository(
+                type=kind,
+                name=name,
+                private=namespace.private_by_default if private is None else private,
+                sdk=sdk if kind is RepoType.SPACE else "",
+            ),
+        )
+        write_commit(
+            repository,
+            HEADS + DEFAULT_BRANCH,
+            [AddFile(ATTRIBUTES, default_attributes(kind)), *files],
+            "initial commit",
+            author=actor.name,
+            create=True,
+        )
+        repository_created.send(Repository, repository=repository, actor=actor)
+    logger.info("created %s (%s) by %s", repository.path, "private" if repository.private else "public", actor.name)
+    return repository
+
+
+def namespace_to_create_in(actor: Actor, kind: RepoType, owner: str | None) -> Namespace:
+    """The namespace `owner` (None: the actor's own). Raises Unauthorized, Forbidden."""
     if actor.user is None:
         raise Unauthorized("Sign in or send a token with the role write to create a repository.")
-    namespace = Namespace.objects.filter(name__lower=(owner or actor.user.username).lower()).first()
+    namespace = namespace_named(owner or actor.user.username)
     if namespace is None or not can_create_in(actor, namespace):
         raise Forbidden(
             f"You don't have the rights to create a {kind.value} under the namespace {owner or actor.name!r}."
         )
-    check_name(name, "repository")
-    full_name = f"{namespace.name}/{name}"
-    with transaction.atomic():
-        try:
-            with transaction.atomic():
-                repository = Repository.objects.create(
-                    type=kind,
-                    namespace=namespace,
-                    name=name,
-                    full_name=full_name,
-                    private=private,
-                    creator=actor.user,
-                    last_modified=timezone.now(),
-                )
-        except IntegrityError as error:
-            raise Conflict(f"You already created this {kind.value} repo: {full_name}", {"name": full_name}) from error
-        write_commit(
-            repository,
-            HEADS + DEFAULT_BRANCH,
-            [AddFile(ATTRIBUTES, default_attributes(kind))],
-            "initial commit",
-            author=actor.user.username,
-            create=True,
-        )
-        repository_created.send(Repository, repository=repository, actor=actor)
-    logger.info("created %s (%s) by %s", repository.path, "private" if private else "public", actor.name)
+    return namespace
+
+
+def insert_repository(actor: Actor, namespace: Namespace, repository: Repository) -> Repository:
+    """Write a new repository's row, inside the transaction which fills it. Raises Conflict, Forbidden."""
+    kind = repository.kind
+    repository.namespace, repository.creator = namespace, actor.user
+    repository.full_name = f"{namespace.name}/{repository.name}"
+    repository.last_modified = timezone.now()
+    try:
+        with transaction.atomic():
+            repository.save(force_insert=True)
+    except IntegrityError as error:
+        there = {"name": repository.full_name}
+        raise Conflict(f"You already created this {kind.value} repo: {repository.full_name}", there) from error
+    take_name(actor, namespace, kind, repository.full_name)
     return repository
 
 
 def delete_repository(actor: Actor, repository: Repository) -> None:
     """Remove a repository and its history. Contents which nobody names any more are left to garbage collection."""
-    require_write(actor, repository)
+    require_manage(actor, repository)
     with transaction.atomic():
         repository_deleted.send(Repository, repository=repository, actor=actor)
         repository.delete()
     logger.info("deleted %s by %s", repository.path, actor.name)
 
 
-def set_visibility(actor: Actor, repository: Repository, *, private: bool) -> None:
-    require_write(actor, repository)
-    changes = {"private": repository.private}
+def update_settings(
+    actor: Actor,
+    repository: Repository,
+    *,
+    private: bool | None = None,
+    gated: str | None = None,
+    description: str | None = None,
+    discussions_disabled: bool | None = None,
+) -> None:
+    """Change what is not None, all of it or nothing. `gated` is a Gate or the empty text."""
+    require_manage(actor, repository)
+    if gated is not None and gated not in ("", *Gate.values):
+        raise BadRequest("gated is auto, manual or false.")
+    asked = {
+        "private": private,
+        "gated": gated,
+        "description": description,
+        "discussions_disabled": discussions_disabled,
+    }
     with transaction.atomic():
-        Repository.objects.filter(pk=repository.pk).update(private=private)
-        repository.private = private
-        repository_settings_changed.send(Repository, repository=repository, changes=changes, actor=actor)
-    logger.info("%s is now %s, by %s", repository.path, "private" if private else "public", actor.name)
+        locked = Repository.objects.select_for_update().get(pk=repository.pk)
+        new = {key: value for key, value in asked.items() if value is not None and value != getattr(locked, key)}
+        before = {key: getattr(locked, key) for key in new}
+        for key, value in new.items():
+            setattr(repository, key, value)
+        if new:
+            repository.save(update_fields=list(new))
+            repository_settings_changed.send(Repository, repository=repository, changes=before, actor=actor)
+    if new:
+        logger.info("%s: %s, by %s", repository.path, ", ".join(f"{k}={v!r:.80}" for k, v in new.items()), actor.name)
 
 
 def create_branch(
-    actor: Actor, repository: Repository, name: str, start: str | None = None, *, overwrite: bool = False
+    actor: Actor,
+    repository: Repository,
+    name: str,
+    start: str | None = None,
+    *,
+    overwrite: bool = False,
+    empty: bool = False,
 ) -> None:
+    """Make a branch at `start` (default: main), or an `empty` one with a history of its own."""
     require_write(actor, repository)
     check_ref_part(name, "branch")
-    oid = resolve_revision(actor, repository, start or DEFAULT_BRANCH)
-    _create_ref(repository, HEADS + name, oid, overwrite=overwrite)
+    if empty:
+        _create_empty_branch(actor, repository, HEADS + name, overwrite=overwrite)
+    else:
+        oid = resolve_revision(actor, repository, start or DEFAULT_BRANCH)
+        _create_ref(repository, HEADS + name, oid, overwrite=overwrite)
 
 
 def delete_branch(actor: Actor, repository: Repository, name: str) -> None:
@@ -163,6 +264,16 @@ def find_namespace(name: str) -> Namespace:
     if found is None:
         raise NotFound(f"There is no user or organisation {name[:100]!r}.")
     return found
+
+
+def _create_empty_branch(actor: Actor, repository: Repository, ref: str, *, overwrite: bool) -> None:
+    with transaction.atomic():
+        Repository.objects.select_for_update().get(pk=repository.pk)
+        there = Ref.objects.filter(repository=repository, name=ref)
+        if there.exists() and not overwrite:
+            raise Conflict(f"Reference {ref} already exists")
+        there.delete()
+        write_commit(repository, ref, [], "initial commit", author=actor.name, create=True)
 
 
 def _create_ref(repository: Repository, ref: str, oid: str, *, overwrite: bool) -> None:

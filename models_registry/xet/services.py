@@ -6,16 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from django.core import signing
 from django.db import transaction
 
 from models_registry.accounts.models import AccessToken
-from models_registry.accounts.policies import Actor, can_read, can_upload, readable_by
+from models_registry.accounts.policies import Actor, can_read, can_upload, files_readable_by
 from models_registry.accounts.tokens import actor_of_claims, claims_of
 from models_registry.errors import BadRequest, Forbidden, Unauthorized
-from models_registry.repos.models import Repository
+from models_registry.repos.duplicating import insert_select
+from models_registry.repos.models import Repository, RepositoryBlob
 from models_registry.repos.services import grant_blob
 from models_registry.storage.blobstore import blob_store
 from models_registry.storage.models import Blob
@@ -31,6 +32,7 @@ MAX_XORB_BYTES = 64 * 1024 * 1024 + 64 * 1024  # the body, and the footer which 
 MAX_SHARD_BYTES = 64 * 1024 * 1024
 TOKEN_SECONDS = 3600
 _SALT = "xet-token"
+_BATCH = 5000
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,16 @@ def _narrow_token(actor: Actor) -> AccessToken | None:
     return actor.token if actor.token is not None and actor.token.is_fine_grained else None
 
 
+def hold_copied_xorbs(sender: object, *, repository: Repository, source: Repository, **_: Any) -> None:
+    """A duplicate holds the xorbs of the contents which it names, and no others of its source. In its transaction."""
+    contents = RepositoryBlob.objects.filter(repository=repository).values("blob")
+    files = XetFile.objects.filter(sha256__in=contents).values_list("terms", flat=True)
+    names = sorted({term[0] for terms in files.iterator() for term in terms})
+    for start in range(0, len(names), _BATCH):
+        held = XorbHolder.objects.filter(repository=source, xorb__in=names[start : start + _BATCH])
+        insert_select(held, repository_id=repository.pk)
+
+
 def _require_write(grant: Grant) -> None:
     if not grant.may_write:
         raise Forbidden("This Xet token may only read.")
@@ -138,7 +150,7 @@ def _readable_indexes(grant: Grant, names: set[str]) -> dict[str, XorbIndex]:
     Without this, knowing a hash would be enough to read a stranger's file.
     """
     rows = Xorb.objects.filter(hash__in=names)
-    allowed = XorbHolder.objects.filter(xorb__in=names).filter(readable_by(grant.actor, "repository__"))
+    allowed = XorbHolder.objects.filter(xorb__in=names).filter(files_readable_by(grant.actor, "repository__"))
     readable = set(allowed.values_list("xorb_id", flat=True))
     sent = XorbSender.objects.filter(xorb__in=names, user=grant.actor.user)
     if (narrow := _narrow_token(grant.actor)) is not None:
