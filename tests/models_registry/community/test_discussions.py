@@ -182,8 +182,8 @@ def test_a_deleted_repository_takes_its_discussions_along(model, talk, alice):
     assert not Discussion.objects.exists() and not Event.objects.exists()
 
 
-def test_discussions_turned_off(talk, model, bob, monkeypatch):
-    monkeypatch.setattr(type(model), "discussions_disabled", True, raising=False)
+def test_discussions_turned_off(talk, model, bob):
+    model.discussions_disabled = talk.repository.discussions_disabled = True
     for refused in (
         lambda: services.open_discussion(Actor(bob), model, "Title", "words"),
         lambda: services.comment(Actor(bob), talk, "more"),
