@@ -6,7 +6,19 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path, re_path, register_converter
 
 from models_registry.errors import RepoNotFound
-from models_registry.hfapi import extras, files, identity, info, lfs, oauth, repositories, trees, uploads, users
+from models_registry.hfapi import (
+    extras,
+    files,
+    identity,
+    info,
+    lfs,
+    lifecycle,
+    oauth,
+    repositories,
+    trees,
+    uploads,
+    users,
+)
 from models_registry.repos.models import RepoType
 from models_registry.xet.views import XetToken
 
