@@ -29,6 +29,13 @@ def _number(name: str, default: float, low: float, high: float) -> float:
     return value
 
 
+def _switch(name: str, *, default: bool) -> bool:
+    raw = os.environ.get(name, "").lower()
+    if raw not in ("", "true", "false", "1", "0"):
+        _fail(f"{name}={raw!r} must be true or false.")
+    return raw in ("true", "1") if raw else default
+
+
 # --- where things are -------------------------------------------------------------------------------------------
 FITHUB_DATA = Path(env.str("FITHUB_DATA", default=str(BASE_DIR / "data"))).expanduser().resolve()
 FITHUB_HOST = env.str("FITHUB_HOST", default="127.0.0.1")
@@ -93,6 +100,9 @@ INSTALLED_APPS = [
     "models_registry.datasets",
     "models_registry.scanning",
     "models_registry.community.discussions",
+    "models_registry.community.likes",
+    "models_registry.community.collections",
+    "models_registry.community.webhooks",
     "models_registry.hfapi",
     "models_registry.pages",
     "compression_service.jobs",
@@ -203,6 +213,8 @@ JOB_SECONDS = _number("FITHUB_JOB_SECONDS", 3600, 10, 86400)
 SANDBOX = env.str("FITHUB_SANDBOX", default="auto")
 if SANDBOX not in ("auto", "bubblewrap", "rlimits"):
     _fail(f"FITHUB_SANDBOX={SANDBOX!r} must be one of auto, bubblewrap, rlimits.")
+
+WEBHOOK_ALLOW_PRIVATE = _switch("FITHUB_WEBHOOK_ALLOW_PRIVATE", default=False)
 
 # --- API --------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

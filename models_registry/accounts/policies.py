@@ -247,6 +247,54 @@ def can_merge(actor: Actor, repository) -> bool:
     return can_write(actor, repository)
 
 
+# --- collections and webhooks ---------------------------------------------------------------------------------------
+def collections_readable_by(actor: Actor, prefix: str = "") -> Q:
+    """A filter on collections (reached by `prefix`) which keeps what this actor may see."""
+    public = Q(**{f"{prefix}private": False})
+    if actor.user is None:
+        return public
+    own = _own(actor, prefix)
+    if not _is_narrow(actor):
+        return Q() if actor.is_superuser else public | own
+    enough = granted_by(Right.COLLECTIONS_READ)
+    rows = actor.token.scope_rows.all() if actor.token is not None else ()
+    scopes = [scope.namespace_id for scope in rows if scope.namespace_id and enough.intersection(scope.rights)]
+    return public | (Q(**{f"{prefix}namespace__in": scopes}) & own)
+
+
+def can_read_collection(actor: Actor, collection) -> bool:
+    if not collection.private:
+        return True
+    if actor.user is None or not actor.carries(Right.COLLECTIONS_READ, namespace=collection.namespace_id):
+        return False
+    return actor.is_superuser or role_in(actor, collection.namespace) is not None
+
+
+def can_edit_collection(actor: Actor, collection) -> bool:
+    """Its words, items and order; delete it. A contributor of an organisation may do so to what they created."""
+    if not can_collect_in(actor, collection.namespace) or actor.user is None:
+        return False
+    if actor.is_superuser or collection.creator_id == actor.user.pk:
+        return True
+    return role_in(actor, collection.namespace) in _WRITERS
+
+
+def can_upvote(actor: Actor, collection) -> bool:
+    """An act of the person, as following is."""
+    return actor.has_whole_account and can_read_collection(actor, collection)
+
+
+def readers_of(repository, prefix: str = "") -> Q:
+    """A filter on users (reached by `prefix`): those whom `can_read` lets see this repository, in a session."""
+    if not repository.private:
+        return Q()
+    insiders = Q(**{f"{prefix}is_superuser": True})
+    if repository.namespace.user_id is not None:
+        return insiders | Q(**{f"{prefix}pk": repository.namespace.user_id})
+    members = Membership.objects.filter(namespace=repository.namespace_id).values("user")
+    return insiders | Q(**{f"{prefix}pk__in": members})
+
+
 # --- what the questions share --------------------------------------------------------------------------------------
 def role_in(actor: Actor, namespace: Namespace) -> Role | None:
     """The actor's role in a namespace; everyone is the admin of their own."""

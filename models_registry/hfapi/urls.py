@@ -7,17 +7,20 @@ from django.urls import path, re_path, register_converter
 
 from models_registry.errors import RepoNotFound
 from models_registry.hfapi import (
+    collections,
     extras,
     files,
     identity,
     info,
     lfs,
     lifecycle,
+    likes,
     oauth,
     repositories,
     trees,
     uploads,
     users,
+    webhooks,
 )
 from models_registry.repos.models import RepoType
 from models_registry.xet.views import XetToken
@@ -56,6 +59,7 @@ _WORDS = (
     "super-squash|tag|tree|user-access-request|xet-read-token|xet-write-token"
 )
 _ONE_WORD = re.compile(rf"/api/(?:{_KINDS})/[^/]+(?:/(?:{_WORDS})(?:/.*)?)?$")
+_COLLECTION = "api/collections/<str:namespace>/<str:slug>"
 
 urlpatterns = [
     path("api/whoami-v2", identity.WhoAmI.as_view()),
@@ -78,12 +82,24 @@ urlpatterns = [
     path("api/repos/delete", lifecycle.DeleteRepo.as_view()),
     path("api/repos/move", lifecycle.MoveRepo.as_view()),
     path("api/validate-yaml", uploads.ValidateYaml.as_view()),
+    path("api/users/<str:username>/likes", likes.LikedRepos.as_view()),
+    path("api/collections", collections.Collections.as_view()),
+    path(_COLLECTION, collections.OneCollection.as_view()),
+    path(f"{_COLLECTION}/items", collections.Items.as_view()),
+    path(f"{_COLLECTION}/items/<str:ident>", collections.Item.as_view()),
+    path(f"{_COLLECTION}/upvote", collections.Upvotes.as_view()),
+    path("api/settings/webhooks", webhooks.Webhooks.as_view()),
+    path("api/settings/webhooks/<str:ident>", webhooks.OneWebhook.as_view()),
+    re_path(r"^api/settings/webhooks/(?P<ident>[^/]+)/(?P<wanted>enable|disable)$", webhooks.Switch.as_view()),
     path("api/<types:types>", info.RepoList.as_view()),
     re_path(r"^api/(?P<types>models|datasets|spaces|kernels)-tags-by-type$", info.TagsByType.as_view()),
+    path("api/<types:types>/<str:namespace>/like", likes.LikeWithoutNamespace.as_view()),
     path(_REPO, info.RepoInfo.as_view()),
     path(f"{_REPO}/revision/<path:rest>", info.RepoInfo.as_view()),
     path(f"{_REPO}/settings", lifecycle.Settings.as_view()),
     path(f"{_REPO}/duplicate", lifecycle.DuplicateRepo.as_view()),
+    path(f"{_REPO}/like", likes.Like.as_view()),
+    path(f"{_REPO}/likers", likes.Likers.as_view()),
     path(f"{_REPO}/auth-check", repositories.AuthCheck.as_view()),
     path(f"{_REPO}/auth-check/<str:right>", repositories.AuthCheck.as_view()),
     path(f"{_REPO}/tree/<path:rest>", trees.Tree.as_view()),

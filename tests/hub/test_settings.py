@@ -41,6 +41,7 @@ def test_a_secret_can_come_from_a_file(tmp_path):
         ("S3_BUCKET", "b", "S3_BUCKET needs S3_ACCESS_KEY"),
         ("DATABASE_URL", "mysql://x/y", "SQLite and PostgreSQL"),
         ("FITHUB_SANDBOX", "none", "must be one of auto"),
+        ("FITHUB_WEBHOOK_ALLOW_PRIVATE", "perhaps", "must be true or false"),
         ("FITHUB_LEASE_SECONDS", "nan", "is not a number"),
         ("FITHUB_DATA", "/proc/nope", "can not be made or used"),
     ],

@@ -1,4 +1,4 @@
-"""manage.py run: the whole hub in the foreground: web, two workers, sweeper. What dies is started again."""
+"""manage.py run: the whole hub in the foreground: web, workers, sweeper, webhooks. What dies is started again."""
 
 import os
 import secrets
@@ -45,7 +45,7 @@ class _Child:
 
 
 class Command(BaseCommand):
-    help = "Serve the hub: web, workers and sweeper, until Ctrl-C."
+    help = "Serve the hub: web, workers, sweeper and sender of webhooks, until Ctrl-C."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--quiet", action="store_true", help="print nothing when it is ready")
@@ -105,6 +105,7 @@ def _children() -> list[_Child]:
         _Child("heavy worker", [*manage, "run_worker", "--queue", "heavy"]),
         _Child("light worker", [*manage, "run_worker", "--queue", "light"]),
         _Child("sweeper", [*manage, "run_sweeper"]),
+        _Child("webhook sender", [*manage, "run_webhooks"]),
     ]
 
 
