@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test convert lint schema benchmarks clean
+.PHONY: help demo serve test convert convert-tensorflow lint schema benchmarks clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
 
 demo: $(VENV)/.demo  ## push, compress, measure, fit, pull: the main job on real digits, then keep serving
 	@$(BIN)/python manage.py demo
@@ -22,6 +22,8 @@ test: $(VENV)/.test  ## lint, types, contracts, schema, and the whole suite; nee
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/check.sh
 
 convert: $(VENV)/.convert  ## add what turns transformers folders into ONNX (torch for the processor, transformers)
+
+convert-tensorflow: $(VENV)/.tensorflow  ## add what turns Keras, SavedModel and TFLite models into ONNX
 
 lint: $(VENV)/.test  ## format and lint
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -56,6 +58,11 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@echo "installing packages (once) ..."
 	@$(PIP) '.[test]'
 	@rm -rf build *.egg-info && touch $@ $(VENV)/.base $(VENV)/.demo
+
+$(VENV)/.tensorflow: pyproject.toml | $(VENV)/.base
+	@echo "installing TensorFlow for the processor, then tf2onnx (once) ..."
+	@$(PIP) '.[tensorflow]'
+	@rm -rf build *.egg-info && touch $@
 
 $(VENV)/.convert: pyproject.toml | $(VENV)/.base
 	@echo "installing torch for the processor, then transformers (once) ..."

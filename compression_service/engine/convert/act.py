@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from compression_service.engine import applicability, graph, runner
-from compression_service.engine.convert import onnx_files, transformers_folder, unsupported
+from compression_service.engine.convert import (
+    keras_files,
+    onnx_files,
+    saved_model,
+    tflite_files,
+    transformers_folder,
+    unsupported,
+)
+from compression_service.engine.convert.formats import Component, Progress, SourceFormat
 from compression_service.engine.errors import RefusedError
 from compression_service.engine.versions import versions
 
-Progress = Callable[[float, str], None]
+# The first of which something is there: a repository may hold the same network in several formats.
+FORMATS: tuple[SourceFormat, ...] = (onnx_files, transformers_folder, keras_files, saved_model, tflite_files)
 SUPPORT_NAMES = re.compile(
     r"^(config\.json|generation_config\.json|preprocessor_config\.json|processor_config\.json|tokenizer.*|vocab.*"
     r"|merges\.txt|special_tokens_map\.json|added_tokens\.json|spiece\.model|sentencepiece.*\.model|.*labels?.*\.json"
@@ -26,19 +34,7 @@ def convert(
     source: Path, out: Path, work: Path, progress: Progress = lambda _fraction, _message: None
 ) -> dict[str, Any]:
     """Write the baseline of `source` to `out`; returns the result of the act `convert`. Raises RefusedError."""
-    evidence: dict[str, Any] = {}
-    files = onnx_files.find(source)
-    if files:
-        progress(0.1, f"Reading {len(files)} ONNX file{'s' if len(files) > 1 else ''}")
-        source_format = "onnx"
-        components = onnx_files.convert(source, files, out)
-    else:
-        folder = transformers_folder.find(source)
-        if folder is None:
-            raise unsupported.refusal(source)
-        progress(0.1, "Exporting the transformers model to ONNX")
-        source_format = "transformers"
-        components, evidence = transformers_folder.convert(source, folder, out, progress)
+    components, evidence, source_format = _baseline(source, out, progress)
     for position, component in enumerate(components):
         progress(0.6 + 0.3 * position / len(components), f"Loading {component.source_path}")
         _check_loads(component, out, work, position)
@@ -56,6 +52,14 @@ def convert(
     }
 
 
+def _baseline(source: Path, out: Path, progress: Progress) -> tuple[list[Component], dict[str, Any], str]:
+    for source_format in FORMATS:
+        found = source_format.find(source)
+        if found:
+            return *source_format.convert(source, found, out, progress), source_format.NAME
+    raise unsupported.refusal(source)
+
+
 def support_files(source: Path) -> list[str]:
     """Files of the source which a loader needs beside the graph: tokenizer, configuration, labels."""
     return sorted(
@@ -69,7 +73,7 @@ def support_files(source: Path) -> list[str]:
     )
 
 
-def _check_loads(component: onnx_files.Component, out: Path, work: Path, position: int) -> None:
+def _check_loads(component: Component, out: Path, work: Path, position: int) -> None:
     task = {"act": "load", "path": str(out / component.path)}
     try:
         runner.in_fresh_process(task, work / "load", str(position))
@@ -77,7 +81,7 @@ def _check_loads(component: onnx_files.Component, out: Path, work: Path, positio
         raise RefusedError(f"onnxruntime cannot load {component.source_path}: {error}") from error
 
 
-def _described(component: onnx_files.Component, out: Path) -> dict[str, Any]:
+def _described(component: Component, out: Path) -> dict[str, Any]:
     return {
         "name": component.name,
         "path": component.path,

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-
-from onnx import ModelProto
+from typing import Any
 
 from compression_service.engine.convert import onnx_checks
+from compression_service.engine.convert.formats import Component, Progress
 from compression_service.engine.errors import RefusedError
 
+NAME = "onnx"
 VARIANT_SUFFIX = re.compile(r"_(fp16|int8|uint8|quantized|q4|q4f16|bnb4|q8|pruned|pruned_threshold|pruned_int8)$")
-
-
-@dataclass
-class Component:
-    """One ONNX file of the pipeline: its name, where it came from, where it stands in the baseline, its graph."""
-
-    name: str
-    source_path: str
-    path: str
-    model: ModelProto  # without external data
-    files: list[str]  # the graph and its external data, below the baseline's folder
 
 
 def find(source: Path) -> list[Path]:
@@ -38,8 +27,9 @@ def find(source: Path) -> list[Path]:
     return [path for path in files if not is_variant(path)]
 
 
-def convert(source: Path, files: list[Path], out: Path) -> list[Component]:
+def convert(source: Path, files: list[Path], out: Path, progress: Progress) -> tuple[list[Component], dict[str, Any]]:
     """Check each file, then copy it and its external data, byte for byte, to out/onnx/. Raises RefusedError."""
+    progress(0.1, f"Reading {len(files)} ONNX file{'s' if len(files) > 1 else ''}")
     for path in files:
         if path.is_symlink():
             raise RefusedError(f"{path.relative_to(source)} is a symbolic link; push the real file.")
@@ -62,7 +52,7 @@ def convert(source: Path, files: list[Path], out: Path) -> list[Component]:
         components.append(
             Component(names[path], shown, f"onnx/{file_name}", model, [f"onnx/{wanted}" for _, wanted in copies])
         )
-    return components
+    return components, {}
 
 
 def component_names(source: Path, files: list[Path]) -> dict[Path, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ import numpy as np
 
 from compression_service.engine import runner
 from compression_service.engine.convert import onnx_checks, safetensors_checks
-from compression_service.engine.convert.onnx_files import Component
+from compression_service.engine.convert.formats import Component, Progress
 from compression_service.engine.errors import RefusedError, first_line
 
-Progress = Callable[[float, str], None]
+NAME = "transformers"
 OPSET = 17
 TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 LARGEST_DIFFERENCE = 1e-3
@@ -46,6 +45,7 @@ def find(source: Path) -> Path | None:
 
 def convert(source: Path, folder: Path, out: Path, progress: Progress) -> tuple[list[Component], dict[str, Any]]:
     """Export the folder to out/onnx/model.onnx; (components, evidence). Raises RefusedError with the reason."""
+    progress(0.1, "Reading the transformers folder")
     config = _config(folder)
     weights = sorted(folder.glob("*.safetensors"))
     for path in weights:

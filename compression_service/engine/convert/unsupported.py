@@ -8,11 +8,7 @@ from compression_service.engine.errors import RefusedError
 
 PICKLES = {".pth", ".pt", ".th", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib", ".tar"}
 NOT_YET = {
-    ".h5": "Keras",
-    ".hdf5": "Keras",
-    ".keras": "Keras",
-    ".tflite": "TFLite",
-    ".pb": "TensorFlow",
+    ".pb": "TensorFlow's frozen graphs",
     ".npz": "NumPy archives",
     ".npy": "NumPy arrays",
     ".gguf": "GGUF",

@@ -120,8 +120,10 @@ def test_a_good_safetensors_header_passes(tmp_path):
     [
         ("model.pth", "pickles are never loaded"),
         ("weights.bin", "pickles are never loaded"),
-        ("model.h5", "conversion from Keras is not there yet"),
-        ("model.tflite", "conversion from TFLite is not there yet"),
+        ("model.h5", "not a readable HDF5 file"),
+        ("model.keras", "not a readable Keras file"),
+        ("model.tflite", "not a TFLite file"),
+        ("frozen.pb", "conversion from TensorFlow's frozen graphs is not there yet"),
         ("weights.npz", "NumPy"),
         ("model.safetensors", "config.json"),
         ("README.md", "no model in this repository"),
