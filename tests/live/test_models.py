@@ -1,6 +1,7 @@
 """Real models through the whole hub: pushed all at once, made, measured, pulled by random budgets, measured again."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import random
@@ -23,16 +24,18 @@ SEED = int(os.environ.get("LIVE_SEED", "20261122"))
 PATIENCE_S = 1500  # on a busy machine; two quiet cores need a third of it
 BUDGETS_A_FAMILY = 3
 MEMORY_MARGIN, MEMORY_SLACK_BYTES = 1.10, 4 * 1024 * 1024
-# Folders which hold ONNX; every other one holds what this hub does not convert yet.
-WITH_ONNX = (
+HAS_TENSORFLOW = all(importlib.util.find_spec(name) for name in ("tensorflow", "tf2onnx"))
+WITH_TENSORFLOW = ("models/cifar10-resnet8-keras", "models/mobilenet_v1_025-imagenet-tflite")
+# Folders which become ONNX; every other one holds what this hub does not convert, or not without an extra.
+CONVERTED = (
     "models/magika-standard-v3_3", "models/silero-vad", "models/ultraface-rfb-320", "models/squeezenet-fp16-imagenet",
     "models/cifar10-cnn-winml", "models/mnist-classic-ml", "models/dtln-denoise", "models/fns-candy-style",
     "models/ppocr-v2-cls", "models/onnx-external-data", "trained/mnist_cnn", "trained/mnist_mlp",
-    "trained/resnet20-cifar10", "trained/squeezenet1.1-fp32",
+    "trained/resnet20-cifar10", "trained/squeezenet1.1-fp32", *(WITH_TENSORFLOW if HAS_TENSORFLOW else ()),
 )  # fmt: skip
-WITHOUT_ONNX = (
-    "models/cifar10-resnet8-keras", "models/mobilenet_v1_025-imagenet-tflite", "models/cifar10-resnet20-pytorch",
-    "models/g2p-en-npz", "models/guesslang-savedmodel", "models/textgenrnn",
+REFUSED = (
+    "models/cifar10-resnet20-pytorch", "models/g2p-en-npz", "models/guesslang-savedmodel", "models/textgenrnn",
+    *(() if HAS_TENSORFLOW else WITH_TENSORFLOW),
 )  # fmt: skip
 ENDED = {"ready", "not_applicable", "quarantined", "failed"}
 
@@ -48,13 +51,13 @@ def families(hub: Hub) -> Iterator[dict[str, dict[str, Any]]]:
         skip_or_fail("../shared/assets is not beside the project")
     began = time.monotonic()
     calls: list[dict[str, Any]] = []
-    for folder in (*WITHOUT_ONNX, *WITH_ONNX):
+    for folder in (*REFUSED, *CONVERTED):
         calls.append({"call": "create_repo", "repo_id": repo_of(folder)})
         calls.append({"call": "upload_folder", "repo_id": repo_of(folder), "folder_path": str(ASSETS / folder)})
     for call, result in zip(calls, hub.client(list(map(dict, calls))), strict=True):
         assert "error" not in result, (call, result)
     pushed = time.monotonic()
-    waiting = {folder: hub.wait_family(repo_of(folder), PATIENCE_S) for folder in (*WITHOUT_ONNX, *WITH_ONNX)}
+    waiting = {folder: hub.wait_family(repo_of(folder), PATIENCE_S) for folder in (*REFUSED, *CONVERTED)}
     ready = time.monotonic()
     REPORTS.append(
         f"{len(calls) // 2} models pushed in {pushed - began:.0f} s, complete after {ready - began:.0f} s\n"
@@ -75,8 +78,8 @@ def table(families: dict[str, dict[str, Any]]) -> str:
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + notes)
 
 
-@pytest.mark.parametrize("folder", WITH_ONNX)
-def test_onnx_is_compressed_or_says_why(families: dict[str, dict[str, Any]], folder: str) -> None:
+@pytest.mark.parametrize("folder", CONVERTED)
+def test_a_model_is_compressed_or_says_why(families: dict[str, dict[str, Any]], folder: str) -> None:
     family = families[folder]
     assert family["source"]["status"] == "ready", family["source"]
     variants = {variant["name"]: variant for variant in family["variants"]}
@@ -98,7 +101,7 @@ def test_onnx_is_compressed_or_says_why(families: dict[str, dict[str, Any]], fol
     assert len(ready) > 1 or len(others) == len(variants) - 1, "only the baseline, without a reason for each other"
 
 
-@pytest.mark.parametrize("folder", WITHOUT_ONNX)
+@pytest.mark.parametrize("folder", REFUSED)
 def test_what_is_not_converted_is_refused_with_a_sentence(families: dict[str, dict[str, Any]], folder: str) -> None:
     source = families[folder]["source"]
     assert source["status"] == "refused", source
@@ -116,7 +119,7 @@ def is_sentence(reason: str | None) -> bool:
     )
 
 
-@pytest.mark.parametrize("folder", WITH_ONNX)
+@pytest.mark.parametrize("folder", CONVERTED)
 def test_random_budgets_are_kept(hub: Hub, families: dict[str, dict[str, Any]], folder: str, tmp_path: Path) -> None:
     """What a budget brings has the size which was published, and needs no more memory, measured independently."""
     rng = random.Random(f"{SEED} {folder}")
