@@ -10,6 +10,7 @@ from models_registry.errors import BadRequest, TooLarge
 from models_registry.hfapi.base import HubView, flag, json_object, moment, number, page_of
 from models_registry.repos import git_objects as git
 from models_registry.repos.entries import Entry, entries_at, last_commits, list_entries
+from models_registry.repos.history import read_history
 from models_registry.repos.models import Ref, Repository
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS, resolve_revision, split_revision
 from models_registry.scanning.services import statuses_of
@@ -74,7 +75,7 @@ class Commits(HubView):
         """A revision's history, newest first."""
         repository = self.repository(types, namespace, name)
         head = resolve_revision(self.actor, repository, rest)
-        history = git.read_history(repository, head)
+        history = read_history(repository, head)
         limit = number(request, "limit", 50, 1000) or 1
         offset = number(request, "cursor", number(request, "p", 0, 10**6) * limit, 10**9)
         formatted = "formatted" in request.query_params.getlist("expand[]") + request.query_params.getlist("expand")

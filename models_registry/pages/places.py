@@ -6,18 +6,15 @@ from typing import Any
 from django.http import HttpRequest
 
 from models_registry.accounts.policies import Actor
-from models_registry.errors import EntryNotFound
 from models_registry.hfapi.base import endpoint
 from models_registry.pages.links import at, repository_link
 from models_registry.pages.sections import tabs
-from models_registry.repos.git_objects import read_history, read_trees
 from models_registry.repos.models import Ref, Repository, RepoType
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS, split_revision
 from models_registry.repos.services import find_repository
 
 _GROUPS = ((HEADS, "Branches"), (TAGS, "Tags"), ("refs/variants/", "Variants"), ("refs/convert/", "Conversions"))
 _MAX_REFS = 60
-_MAX_WARMED = 500
 
 
 @dataclass(frozen=True)
@@ -77,18 +74,3 @@ def refs_of(repository: Repository, page: str) -> list[tuple[str, list[tuple[str
         if links:
             groups.append((title, links))
     return groups
-
-
-def warm_trees(repository: Repository, head: str, folder: str) -> None:
-    """Read the trees of the newest commits along `folder`, one query a level: `last_commits` then asks none."""
-    level = {commit.tree for commit in read_history(repository, head)[:_MAX_WARMED]}
-    for part in [*(folder.split("/") if folder else []), None]:
-        try:
-            trees = read_trees(repository, level)
-        except KeyError as error:
-            raise EntryNotFound(
-                "A folder of this history is missing: ask an administrator to check the database."
-            ) from error
-        if part is not None:
-            items = [tree.get(part) for tree in trees.values()]
-            level = {item.oid for item in items if item is not None and item.is_folder}

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 from models_registry.errors import EntryNotFound
 from models_registry.repos import git_objects as git
+from models_registry.repos.history import Graph, graph_of, read_commits
 from models_registry.repos.models import GitObject, Repository
-from models_registry.repos.revisions import commit_at, find_entry
+from models_registry.repos.revisions import find_entry
+
+_LOOKED_BACK_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,36 +75,73 @@ def last_commits(
     repository: Repository, head: str, paths: Iterable[str], most: int = 2000
 ) -> dict[str, git.CommitInfo]:
     """For each path, the newest commit which changed it. Looks back over `most` commits, then takes the oldest seen."""
+    graph = graph_of(repository)
     wanted = list(paths)
-    result: dict[str, git.CommitInfo] = {}
-    commit = commit_at(repository, head)
-    current = _oids(repository, commit.tree, wanted)
-    history = {item.oid: item for item in git.read_history(repository, head)}
-    for _ in range(most):
-        parent = history.get(commit.parents[0]) if commit.parents else None
-        before = _oids(repository, parent.tree, wanted) if parent else {}
-        changed = [path for path in wanted if before.get(path) != current.get(path)]
-        result.update(dict.fromkeys(changed, commit))
-        wanted = [path for path in wanted if path not in result]
-        if not wanted or parent is None:
+    changed: dict[str, str] = {}
+    line = _first_parents(graph, head, most)
+    newer, newer_oids = "", dict[str, str]()
+    for start in range(0, len(line), _LOOKED_BACK_AT_ONCE):
+        part = line[start : start + _LOOKED_BACK_AT_ONCE]
+        found = _oids(repository, [graph[oid].tree for oid in part], wanted)
+        for commit in part:
+            oids = found[graph[commit].tree]
+            if newer:
+                changed.update({path: newer for path in wanted if newer_oids.get(path) != oids.get(path)})
+                wanted = [path for path in wanted if path not in changed]
+            newer, newer_oids = commit, oids
+        if not wanted:
             break
-        commit, current = parent, before
-    result.update(dict.fromkeys(wanted, commit))
-    return result
+    changed.update(dict.fromkeys(wanted, newer))
+    commits = {commit.oid: commit for commit in read_commits(repository, sorted(set(changed.values())))}
+    return {path: commits[oid] for path, oid in changed.items()}
 
 
-def _oids(repository: Repository, tree: str, paths: list[str]) -> dict[str, str]:
-    oids: dict[str, str] = {}
+def _first_parents(graph: Graph, head: str, most: int) -> list[str]:
+    line, oid = [], head
+    while len(line) <= most:
+        node = graph.get(oid)
+        if node is None:
+            break
+        line.append(oid)
+        if not node.parents:
+            break
+        oid = node.parents[0]
+    return line
+
+
+def _oids(repository: Repository, roots: list[str], paths: list[str]) -> dict[str, dict[str, str]]:
+    """Of each root tree, what the paths name there. Each level of folders is read at once, and unpacked only once."""
+    found: dict[str, dict[str, str]] = {root: {} for root in roots}
+    level: dict[tuple[str, str], set[str]] = {}  # (tree, its path) -> the roots in which it stands there
+    for root in roots:
+        level.setdefault((root, ""), set()).add(root)
+    below: dict[str, set[str]] = {}
     for path in paths:
-        item = git.TreeItem("", git.FOLDER_MODE, tree)
-        for part in path.split("/"):
-            found = git.read_tree(repository, item.oid).get(part) if item.is_folder else None
-            if found is None:
-                break
-            item = found
-        else:
-            oids[path] = item.oid
-    return oids
+        folder, name = "", ""
+        for name in path.split("/"):
+            below.setdefault(folder, set()).add(name)
+            folder += name + "/"
+    wanted = set(paths)
+    while level:
+        try:
+            trees = git.read_trees(repository, {tree for tree, _ in level})
+        except KeyError as error:
+            raise EntryNotFound("A folder of this history is missing: ask an administrator to look.") from error
+        deeper: dict[tuple[str, str], set[str]] = {}
+        for (tree, folder), users in level.items():
+            items = trees[tree]
+            for name in below.get(folder, ()):
+                item = items.get(name)
+                if item is None:
+                    continue
+                path = folder + name
+                if path in wanted:
+                    for root in users:
+                        found[root][path] = item.oid
+                if item.is_folder and f"{path}/" in below:
+                    deeper.setdefault((item.oid, f"{path}/"), set()).update(users)
+        level = deeper
+    return found
 
 
 def _walk(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
 
-from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
+from dulwich.objects import Commit, ObjectID, ShaFile, Tree
 
 from models_registry.repos.models import GitObject, Repository
 
@@ -63,12 +63,14 @@ def parse_pointer(data: bytes) -> tuple[str, int] | None:
 
 def row_of(repository: Repository, item: ShaFile) -> GitObject:
     """The row for an object; a pointer's row carries what it points to."""
-    data = item.as_raw_string()
-    pointed = parse_pointer(data) if isinstance(item, Blob) and len(data) < 200 else None
+    return raw_row(repository, item.id.decode(), item.type_num, item.as_raw_string())
+
+
+def raw_row(repository: Repository, oid: str, kind: int, data: bytes) -> GitObject:
+    """The same for an object's bytes as they came."""
+    pointed = parse_pointer(data) if kind == BLOB and len(data) < 200 else None
     sha256, size_bytes = pointed or ("", len(data))
-    return GitObject(
-        repository=repository, oid=item.id.decode(), kind=item.type_num, size_bytes=size_bytes, sha256=sha256, data=data
-    )
+    return GitObject(repository=repository, oid=oid, kind=kind, size_bytes=size_bytes, sha256=sha256, data=data)
 
 
 def put(repository: Repository, items: Iterable[ShaFile]) -> None:
@@ -129,22 +131,6 @@ def read_commit(repository: Repository, oid: str) -> CommitInfo:
     return parse_commit(oid, bytes(row))
 
 
-def read_history(repository: Repository, head: str) -> list[CommitInfo]:
-    """Every commit reachable from `head`, newest first, by one query."""
-    rows = GitObject.objects.filter(repository=repository, kind=COMMIT).values_list("oid", "data")
-    known = {oid: parse_commit(oid, bytes(data)) for oid, data in rows.iterator()}
-    seen, queue, order = {head}, [known[head]], []
-    while queue:
-        queue.sort(key=lambda commit: commit.time_s)
-        commit = queue.pop()
-        order.append(commit)
-        for parent in commit.parents:
-            if parent not in seen and parent in known:
-                seen.add(parent)
-                queue.append(known[parent])
-    return order
-
-
 @lru_cache(maxsize=4096)
 def parse_commit(oid: str, data: bytes) -> CommitInfo:
     commit = Commit.from_string(data)
@@ -153,10 +139,18 @@ def parse_commit(oid: str, data: bytes) -> CommitInfo:
         oid=oid,
         tree=commit.tree.decode(),
         parents=tuple(parent.decode() for parent in commit.parents),
-        author=commit.author.decode("utf-8", "replace").rpartition(" <")[0],
+        author=_text(commit.author, commit.encoding).rpartition(" <")[0],
         time_s=commit.commit_time,
-        message=commit.message.decode("utf-8", "replace"),
+        message=_text(commit.message, commit.encoding),
     )
+
+
+def _text(data: bytes, encoding: bytes | None) -> str:
+    """A commit's words in the encoding which it names; bytes which are wrong there are replaced, never refused."""
+    try:
+        return data.decode(encoding.decode() if encoding else "utf-8")
+    except (UnicodeDecodeError, LookupError, ValueError):
+        return data.decode("utf-8", "replace")
 
 
 class _TreeCache:

@@ -93,6 +93,7 @@ class Ref(models.Model):
     repository = models.ForeignKey(Repository, models.CASCADE, related_name="refs")
     name = models.CharField(max_length=255)
     oid = models.CharField(max_length=40)
+    tag_oid = models.CharField(max_length=40, blank=True, help_text="of an annotated tag's own object")
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -114,6 +115,11 @@ class GitObject(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["repository", "oid"], name="one_row_an_object")]
+        indexes = [
+            # History is read commit by commit without touching the many trees and files beside them.
+            models.Index(fields=["repository", "id"], condition=models.Q(kind=1), name="commits_of_a_repository"),
+            models.Index(fields=["repository", "sha256"], condition=~models.Q(sha256=""), name="pointers"),
+        ]
 
     def __str__(self) -> str:
         return self.oid

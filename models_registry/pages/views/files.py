@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from models_registry.pages.links import at, trail
-from models_registry.pages.places import Place, find_place, frame, refs_of, warm_trees
+from models_registry.pages.places import Place, find_place, frame, refs_of
 from models_registry.repos.entries import Entry, entry_at, last_commits, list_entries, read_small
 from models_registry.repos.git_objects import CommitInfo
 from models_registry.repos.models import RepoType
@@ -46,7 +46,6 @@ def tree(request: HttpRequest, kind: RepoType, namespace: str, name: str, rest: 
     entries.sort(key=lambda entry: (not entry.is_folder, entry.path))
     page = Paginator(entries, FILES_A_PAGE).get_page(request.GET.get("page"))
     shown = list(page.object_list)
-    warm_trees(place.repository, place.commit, place.path)
     commits = last_commits(place.repository, place.commit, [entry.path for entry in shown]) if shown else {}
     scans = scans_of(shown)
     parent = place.path.rpartition("/")[0]
@@ -70,7 +69,6 @@ def blob(request: HttpRequest, kind: RepoType, namespace: str, name: str, rest: 
     if find_entry(place.repository, place.commit, place.path).is_folder:
         return redirect(at(place.repository, "tree", place.revision, place.path))
     entry = entry_at(place.repository, place.commit, place.path)
-    warm_trees(place.repository, place.commit, place.path.rpartition("/")[0])
     commit = last_commits(place.repository, place.commit, [entry.path])[entry.path]
     text = _preview(place, entry)
     context = _around(request, place, "blob") | {

@@ -11,7 +11,8 @@ from django.views.decorators.http import require_safe
 from models_registry.pages.links import at
 from models_registry.pages.places import actor_of, find_place, frame, refs_of
 from models_registry.repos.entries import Entry, list_entries
-from models_registry.repos.git_objects import CommitInfo, read_history
+from models_registry.repos.git_objects import CommitInfo
+from models_registry.repos.history import read_history
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.revisions import commit_at, resolve_revision
 from models_registry.repos.services import find_repository

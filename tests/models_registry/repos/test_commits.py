@@ -13,6 +13,7 @@ from models_registry.repos.attributes import LfsRules
 from models_registry.repos.commits import AddContent, AddFile, Copy, Delete, commit
 from models_registry.repos.entries import entries_at, entry_at, last_commits, list_entries, read_small
 from models_registry.repos.events import revision_published
+from models_registry.repos.history import read_history
 from models_registry.repos.models import GitObject, Ref
 from models_registry.repos.revisions import branch_head, resolve_revision, split_revision
 from models_registry.repos.services import create_branch, create_tag, delete_branch, delete_tag
@@ -25,7 +26,7 @@ def paths(repository, revision="main"):
 
 
 def test_a_new_repository_has_one_commit_with_its_attributes(model):
-    history = git.read_history(model, branch_head(model))
+    history = read_history(model, branch_head(model))
     assert [commit.title for commit in history] == ["initial commit"] and history[0].author == "alice"
     assert paths(model) == [".gitattributes"]
 
@@ -218,5 +219,5 @@ def test_concurrent_commits_lose_nothing(alice):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert len(paths(model)) == 21 and len(git.read_history(model, branch_head(model))) == 21
+    assert len(paths(model)) == 21 and len(read_history(model, branch_head(model))) == 21
     assert Ref.objects.filter(repository=model).count() == 1
