@@ -104,6 +104,7 @@ INSTALLED_APPS = [
     "models_registry.community.collections",
     "models_registry.community.webhooks",
     "models_registry.hfapi",
+    "models_registry.gitapi",
     "models_registry.pages",
     "compression_service.jobs",
     "compression_service.devices",

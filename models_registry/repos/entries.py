@@ -97,7 +97,8 @@ def last_commits(
 
 
 def _first_parents(graph: Graph, head: str, most: int) -> list[str]:
-    line, oid = [], head
+    line: list[str] = []
+    oid = head
     while len(line) <= most:
         node = graph.get(oid)
         if node is None:
@@ -148,6 +149,8 @@ def _walk(
     trees: dict[str, dict[str, git.TreeItem]], oid: str, prefix: str, recursive: bool
 ) -> Iterator[tuple[str, git.TreeItem]]:
     for item in trees[oid].values():
+        if item.is_submodule:
+            continue  # nothing of it is here to be listed or downloaded
         yield prefix + item.name, item
         if recursive and item.is_folder:
             yield from _walk(trees, item.oid, f"{prefix}{item.name}/", recursive)

@@ -12,7 +12,7 @@ from dulwich.objects import Commit, ObjectID, ShaFile, Tree
 from models_registry.repos.models import GitObject, Repository
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
-FOLDER_MODE, FILE_MODE = 0o040000, 0o100644
+FOLDER_MODE, FILE_MODE, SUBMODULE_MODE = 0o040000, 0o100644, 0o160000
 BATCH = 500
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n")
 
@@ -28,6 +28,11 @@ class TreeItem:
     @property
     def is_folder(self) -> bool:
         return self.mode == FOLDER_MODE
+
+    @property
+    def is_submodule(self) -> bool:
+        """It names a commit of another repository, of which nothing is here."""
+        return self.mode == SUBMODULE_MODE
 
 
 @dataclass(frozen=True, slots=True)

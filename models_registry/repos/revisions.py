@@ -61,7 +61,7 @@ def find_entry(repository: Repository, commit_oid: str, path: str) -> TreeItem:
     item = TreeItem("", 0o040000, commit.tree)
     for part in path.split("/") if path else []:
         found = read_tree(repository, item.oid).get(part) if item.is_folder else None
-        if found is None:
+        if found is None or found.is_submodule:
             raise EntryNotFound(f"{path[:300]} does not exist on this revision.", {"X-Repo-Commit": commit_oid})
         item = found
     return item
