@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from models_registry.accounts.policies import Actor
-from models_registry.cards.metadata import validate
+from models_registry.cards.services import CARD, refuse_bad_card
 from models_registry.errors import BadRequest, Forbidden, HubError, TooLarge, Unprocessable
 from models_registry.repos import git_objects as git
 from models_registry.repos.closure import kinds_of
@@ -28,7 +28,6 @@ from models_registry.repos.services import require_write
 from models_registry.repos.wellformed import check_commit, check_tag, check_tree
 
 logger = logging.getLogger(__name__)
-CARD = "README.md"
 _NAMES = {git.COMMIT: "commit", git.TREE: "folder", git.BLOB: "file", git.TAG: "tag"}
 _BATCH_BYTES = 16 * 1024 * 1024
 _TAG_DEPTH = 8
@@ -303,9 +302,7 @@ class _Check:
         card = entries.get(CARD.encode())
         if card is None or self.incoming.kind(card) != git.BLOB:
             return
-        errors, _ = validate(self.incoming.read(card).decode("utf-8", "replace"))
-        if errors:
-            raise Unprocessable(f"{CARD}: " + " ".join(errors))
+        refuse_bad_card(CARD, self.incoming.read(card), self.repository.kind)
 
 
 def _require_here(repository: Repository, checked: dict[str, _Checked]) -> None:
