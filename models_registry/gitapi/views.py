@@ -14,8 +14,9 @@ from models_registry.errors import BadRequest, Forbidden, HubError, TooLarge, Un
 from models_registry.gitapi import fetching, receiving
 from models_registry.gitapi.pktlines import Reader
 from models_registry.gitapi.references import advertise
-from models_registry.hfapi.base import body_stream
+from models_registry.hfapi.base import body_stream, endpoint
 from models_registry.hfapi.errors import headers_of
+from models_registry.repos.gating import require_files
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.services import find_repository, require_write
 
@@ -78,6 +79,8 @@ def _repository(request: HttpRequest, kind: RepoType, namespace: str, name: str,
     repository = find_repository(actor, kind, f"{namespace}/{name}")
     if service == "git-receive-pack":
         require_write(actor, repository)
+    else:
+        require_files(actor, repository, endpoint(request))
     return repository
 
 

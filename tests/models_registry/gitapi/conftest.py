@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from models_registry.accounts.models import User
-from models_registry.accounts.services import create_token
+from models_registry.accounts.tokens import create_token
 from models_registry.repos.models import Repository
 from tests import factories
 
