@@ -1,13 +1,14 @@
 """Run by the Python of each client version: what people do with a hub, a feature a function.
 
 `python client_story.py STORY.json`: {"endpoint", "alice", "bob", "reader" (tokens), "prefix", "fitted", "folder"}. Prints
-one line of JSON: {"version", "xet", "features": {name: "ok" | "n.a.: why" | "FAILED: …"}}. Needs no more than the standard
+one line of JSON: {"version", "xet", "features": {name: "ok" | "n.a.: why" | "FAILED: …"}, "seconds"}. Needs no more than the standard
 library, huggingface_hub, and the folder `story` beside it.
 """
 
 import json
 import os
 import sys
+import time
 import traceback
 import warnings
 from pathlib import Path
@@ -29,9 +30,11 @@ class Story(Push, Pull, Proposals, People, Commands, Refusals):
     """All chapters, told by one client to one hub."""
 
     def tell(self) -> dict[str, str]:
-        outcome = {}
+        outcome: dict[str, str] = {}
+        self.seconds: dict[str, float] = {}
         for name in [name for chapter in CHAPTERS for name in vars(chapter) if name.startswith("do_")]:
             title = name.removeprefix("do_").replace("_", " ")
+            began = time.monotonic()
             try:
                 getattr(self, name)()
                 outcome[title] = "ok"
@@ -39,6 +42,7 @@ class Story(Push, Pull, Proposals, People, Commands, Refusals):
                 outcome[title] = f"n.a.: {missing}"
             except Exception:
                 outcome[title] = "FAILED: " + traceback.format_exc()
+            self.seconds[title] = round(time.monotonic() - began, 1)
         return outcome
 
 
@@ -57,8 +61,9 @@ def xet_version() -> str | None:
 def main() -> None:
     warnings.simplefilter("ignore")
     told = json.loads(Path(sys.argv[1]).read_text())
-    outcome: dict[str, str] = Story(told).tell()
-    print(json.dumps({"version": huggingface_hub.__version__, "xet": xet_version(), "features": outcome}))
+    story = Story(told)
+    said = {"version": huggingface_hub.__version__, "xet": xet_version(), "features": story.tell()}
+    print(json.dumps(said | {"seconds": story.seconds}))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
-"""A seeded fuzzer over every route, with odd revisions, budgets, paths, queries and bodies: never a broken hub."""
+"""Seeded fuzzers: every route with odd parts, and right requests with one thing wrong. Never a broken hub."""
 
 import json
 import os
 import random
+import time
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 import yaml
 
+from tests.live import right_requests
 from tests.live.hub_process import PROJECT, Hub
 
 pytestmark = pytest.mark.live
 SEED = int(os.environ.get("LIVE_SEED", "20261122"))
-REQUESTS = 1200
+REQUESTS, SECONDS = 2500, 60
 NOT_OFFERED = (501, 503, 507)  # said on purpose
 MORE_ROUTES = (
     ("get", "/"), ("get", "/models"), ("get", "/datasets"), ("get", "/{namespace}"), ("get", "/{namespace}/{name}"),
@@ -98,9 +100,8 @@ class Fuzzer:
             "rest": f"{self.revision()}/{rng.choice(['model.onnx', 'README.md', *ODD])}" if rng.random() < 0.6 else self.revision(),
             "right": "write", "job_id": str(rng.choice([1, 2, 0, 10**30])), "variant": "onnx",
         }  # fmt: skip
-        chosen = (
-            right[name] if rng.random() < (0.9 if name in ("types", "namespace", "name") else 0.6) else rng.choice(ODD)
-        )
+        known = right.get(name, rng.choice(["1", "alice", "bob", "pending", "main", "0" * 24, "a-slug-" + "0" * 24]))
+        chosen = known if rng.random() < (0.9 if name in ("types", "namespace", "name") else 0.6) else rng.choice(ODD)
         return quote(chosen.encode("utf-8", "surrogatepass"), safe=rng.choice(["", "/", "/@=,"]))
 
     def value(self, depth: int = 0) -> Any:
@@ -163,23 +164,96 @@ def routes() -> list[tuple[str, str]]:
     )
 
 
+def actors(hub: Hub) -> list[str | None]:
+    """Owner, a stranger, a reader, nobody, and a token which nobody has."""
+    return [hub.tokens["bob"], hub.tokens["bob"], hub.tokens["alice"], hub.tokens["alice:read"], None, "hf_wrong"]
+
+
 def test_no_request_breaks_the_hub(hub: Hub, fitted: str) -> None:
     rng = random.Random(SEED)
     victim = "bob/fuzzed"
     hub.client([{"call": "create_repo", "repo_id": victim, "exist_ok": True}], user="bob")
-    tokens = [hub.tokens["bob"], hub.tokens["bob"], hub.tokens["alice:read"], None, "hf_wrong"]
-    all_routes = [route for route in routes() if route[1] != "/api/repos/delete"]
+    tokens = [token for token in actors(hub) if token != hub.tokens["alice"]]
+    all_routes = [route for route in routes() if route[1] not in ("/api/repos/delete", "/api/repos/move")]
+    rng.shuffle(all_routes)
     statuses: dict[int, int] = {}
-    broken = []
-    for number in range(REQUESTS):
+    broken, ends, number = [], time.monotonic() + SECONDS, 0
+    while number < REQUESTS and (time.monotonic() < ends or number < 3 * len(all_routes)):
         method, template = all_routes[number % len(all_routes)]
         method, path, body, headers = Fuzzer(rng, rng.choice([victim, fitted]), tokens).request(method, template)
         answer = hub.call(method, path, body, headers=headers, timeout=30)
         statuses[answer.status] = statuses.get(answer.status, 0) + 1
         if answer.status >= 500 and answer.status not in NOT_OFFERED:
             broken.append(f"{method} {path[:300]} {(body or b'')[:300]!r} {headers}: {answer.status}")
+        number += 1
     print(f"seed {SEED}: {dict(sorted(statuses.items()))}")
-    assert not broken, f"{len(broken)} of {REQUESTS}:\n" + "\n".join(broken[:20])
-    assert len({status // 100 for status in statuses}) >= 3 and statuses.get(200, 0) > REQUESTS / 20, statuses
+    assert not broken, f"{len(broken)} of {number}:\n" + "\n".join(broken[:20])
+    assert len({status // 100 for status in statuses}) >= 3 and statuses.get(200, 0) > number / 20, statuses
     assert hub.call("GET", "/healthz").status == 200
     assert hub.family(fitted)["source"]["status"] == "ready"
+
+
+def spoiled(rng: random.Random, value: Any, depth: int = 0) -> Any:
+    """The same JSON with one thing wrong: a value of another type, a missing or a strange key, far too much of it."""
+    odd = [None, True, False, 0, -1, 2**70, 1.5, "", "x" * 70_000, [], {}, ["a"] * 3000, [[[]]], {"a": {"b": []}}, *ODD]
+    if isinstance(value, dict) and value and (depth == 0 or rng.random() < 0.7):
+        copy, key = dict(value), rng.choice(list(value))
+        how = rng.random()
+        if how < 0.15:
+            del copy[key]
+        elif how < 0.25:
+            copy[rng.choice([*ODD, *FIELDS])] = rng.choice(odd)
+        else:
+            copy[key] = spoiled(rng, value[key], depth + 1)
+        return copy
+    if isinstance(value, list) and value and rng.random() < 0.7:
+        place = rng.randrange(len(value))
+        return [*value[:place], spoiled(rng, value[place], depth + 1), *value[place + 1 :]]
+    return rng.choice(odd)
+
+
+def sent(body: Any) -> tuple[bytes | None, dict[str, str]]:
+    """A body of lines is sent as a commit is, anything else as JSON."""
+    if body is None:
+        return None, {}
+    if isinstance(body, tuple):
+        lines = (json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") for line in body)
+        return b"\n".join(lines), {"Content-Type": "application/x-ndjson"}
+    return json.dumps(body).encode(), {"Content-Type": "application/json"}
+
+
+def test_right_requests_with_one_thing_wrong(hub: Hub) -> None:
+    """Each template is first sent as it is, and must be taken: only then do its spoiled copies reach far enough."""
+    rng, names = random.Random(SEED + 1), right_requests.prepare(hub)
+    refused, statuses, broken = [], {}, []
+    for method, path, body in right_requests.of(names, "right"):
+        data, headers = sent(body)
+        answer = hub.call(method, path, data, token=hub.tokens["bob"], headers=headers, timeout=30)
+        if answer.status >= 400:
+            refused.append(f"{method} {path} {body}: {answer.status} {answer.body[:300]!r}")
+    assert not refused, "\n".join(refused)
+    ends, number = time.monotonic() + SECONDS, 0
+    while time.monotonic() < ends and number < REQUESTS:
+        if number % 300 == 0:
+            names = right_requests.prepare(hub)
+        method, path, body = rng.choice(right_requests.of(names, f"wrong-{number}"))
+        if rng.random() < 0.25:
+            parts = path.split("/")
+            place = rng.randrange(1, len(parts))
+            parts[place] = quote(rng.choice(ODD).encode("utf-8", "surrogatepass"), safe=rng.choice(["", "/?&"])) or "x"
+            path = "/".join(parts)
+        if isinstance(body, tuple):
+            place = rng.randrange(len(body))
+            body = (*body[:place], spoiled(rng, body[place]), *body[place + 1 :])
+        elif body is not None:
+            body = spoiled(rng, body)
+        data, headers = sent(body)
+        token = rng.choice(actors(hub))
+        answer = hub.call(method, path, data, token=token, headers=headers, timeout=30)
+        statuses[answer.status] = statuses.get(answer.status, 0) + 1
+        if answer.status >= 500 and answer.status not in NOT_OFFERED:
+            broken.append(f"{method} {path[:300]} {(data or b'')[:300]!r} {headers}: {answer.status}")
+        number += 1
+    print(f"seed {SEED}: {number} requests, {dict(sorted(statuses.items()))}")
+    assert not broken, f"{len(broken)} of {number}:\n" + "\n".join(broken[:20])
+    assert hub.call("GET", "/healthz").status == 200
