@@ -92,12 +92,14 @@ def create_user(
 
 
 @transaction.atomic
-def create_organization(name: str, owner: User, full_name: str = "") -> Namespace:
+def create_organization(name: str, owner: User, full_name: str = "", *, private_by_default: bool = False) -> Namespace:
     """Make an organisation; its owner is its first admin."""
     _check_namespace_name(name, "organisation")
     try:
         with transaction.atomic():
-            namespace = Namespace.objects.create(name=name, full_name=full_name or name)
+            namespace = Namespace.objects.create(
+                name=name, full_name=full_name or name, private_by_default=private_by_default
+            )
     except IntegrityError as error:
         raise Conflict(f"The name {name!r} is taken.") from error
     Membership.objects.create(namespace=namespace, user=owner, role=Role.ADMIN)

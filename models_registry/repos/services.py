@@ -1,5 +1,6 @@
 """Acts on repositories: create, find, change, delete; branches and tags."""
 
+import json
 import logging
 from collections.abc import Sequence
 from functools import cache, partial
@@ -105,7 +106,7 @@ def create_repository(
     sdk: str = "",
     files: Sequence[AddFile] = (),
 ) -> Repository:
-    """Make a repository with its first commit, which holds `.gitattributes` and `files`.
+    """Make a repository with its first commit, which holds `.gitattributes`, a space's card, and `files`.
 
     Args:
         private: None takes what its namespace has as default.
@@ -131,7 +132,7 @@ def create_repository(
         write_commit(
             repository,
             HEADS + DEFAULT_BRANCH,
-            [AddFile(ATTRIBUTES, default_attributes(kind)), *files],
+            [AddFile(ATTRIBUTES, default_attributes(kind)), *_space_card(repository, files), *files],
             "initial commit",
             author=actor.name,
             create=True,
@@ -139,6 +140,13 @@ def create_repository(
         repository_created.send(Repository, repository=repository, actor=actor)
     logger.info("created %s (%s) by %s", repository.path, "private" if repository.private else "public", actor.name)
     return repository
+
+
+def _space_card(repository: Repository, files: Sequence[AddFile]) -> list[AddFile]:
+    """A space begins with a card which says what it is made with; clients count on it."""
+    if repository.kind is not RepoType.SPACE or any(file.path == "README.md" for file in files):
+        return []
+    return [AddFile("README.md", f"---\ntitle: {json.dumps(repository.name)}\nsdk: {repository.sdk}\n---\n".encode())]
 
 
 def namespace_to_create_in(actor: Actor, kind: RepoType, owner: str | None) -> Namespace:

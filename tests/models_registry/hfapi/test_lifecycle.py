@@ -1,9 +1,11 @@
 """Creation with all that clients send, settings, defaults of an organisation, branches, duplicates."""
 
 import base64
+import io
 import json
 
 import pytest
+from django.core.management import call_command
 
 from compression_service.jobs.models import Job
 from models_registry.accounts.models import Membership, Role
@@ -78,6 +80,21 @@ def test_spaces_are_kept_with_their_sdk(as_alice, sdk):
     assert create(as_alice, name="s", type="space", sdk=sdk, hardware="cpu-basic").status_code == 200
     assert Repository.objects.get().sdk == sdk
     assert as_alice.get("/api/spaces/alice/s").json()["id"] == "alice/s"
+    card = b"".join(as_alice.get("/spaces/alice/s/resolve/main/README.md").streaming_content)
+    assert card == f'---\ntitle: "s"\nsdk: {sdk}\n---\n'.encode()
+
+
+def test_a_space_may_bring_its_own_card(as_alice):
+    files = [{"path": "README.md", "content": base64.b64encode(b"# Mine\n").decode(), "encoding": "base64"}]
+    assert create(as_alice, name="s", type="space", sdk="static", files=files).status_code == 200
+    assert b"".join(as_alice.get("/spaces/alice/s/resolve/main/README.md").streaming_content) == b"# Mine\n"
+
+
+def test_an_organisation_whose_repositories_are_private_unless_they_say_otherwise(as_alice, alice):
+    call_command("create_org", "quiet", "--owner", "alice", "--private-by-default", stdout=io.StringIO())
+    assert create(as_alice, name="a", organization="quiet").status_code == 200
+    assert create(as_alice, name="b", organization="quiet", private=False).status_code == 200
+    assert dict(Repository.objects.values_list("name", "private")) == {"a": True, "b": False}
 
 
 def test_kernels_are_repositories_of_their_own_type(as_alice):
