@@ -1,0 +1,283 @@
+"""Who may do what: the table, and the acts which stand for each of its groups. docs/roles.md shows it.
+
+Cells: `y` allowed · `n` refused with 403 · `s` 401, sign in · `-` does not exist for them (404; 401 when anonymous) ·
+`g` stopped by the gate · `.` not asked. Columns: everyone of WHO, by the credentials which they send.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.test import Client
+
+# name -> what docs/roles.md says of them. The first nine by a session's or a write token's rights; the rest are tokens
+# of an admin of the organisation which owns the repository.
+WHO = {
+    "anonymous": "nobody signed in",
+    "outsider": "signed in, no member",
+    "read": "member with the role read",
+    "contributor": "contributor, on what somebody else made",
+    "creator": "contributor, on what they made themselves",
+    "write": "member with the role write",
+    "admin": "member with the role admin",
+    "owner": "a user, in their own namespace",
+    "superuser": "administrator of the hub",
+    "token:read": "an admin's classic token with the role read",
+    "fine:nothing": "an admin's fine-grained token without a scope",
+    "fine:read": "… with `repo.content.read` on this repository",
+    "fine:write": "… with `repo.write` on this repository",
+    "fine:elsewhere": "… with `repo.write` on another repository",
+    "fine:namespace": "… with `repo.write` on the organisation",
+    "fine:discuss": "… with `repo.content.read`, `discussion.write` on this repository",
+}
+VISIBILITIES = ("public", "private", "gated")
+
+#                        anonymous outsider read contributor creator write admin owner superuser | token:read
+#                        fine:nothing fine:read fine:write fine:elsewhere fine:namespace fine:discuss
+TABLE = {
+    "see":     {"public":  "y y y y y y y y y | y y y y y y y",
+                "private": "- - y y y y y y y | y - y y - y y",
+                "gated":   "y y y y y y y y y | y y y y y y y"},
+    "files":   {"public":  "y y y y y y y y y | y y y y y y y",
+                "private": "- - y y y y y y y | y - y y - y y"},
+    "write":   {"public":  "s n n n y y y y y | n n n y n y n",
+                "private": "- - n n y y y y y | n - n y - y n",
+                "gated":   "s n n n y y y y y | n n n y n y n"},
+    "manage":  {"public":  "s n n n y y y y y | n n n y n y n",
+                "private": "- - n n y y y y y | n - n y - y n",
+                "gated":   "s n n n y y y y y | n n n y n y n"},
+    "move":    {"public":  "s n n n y y y y y | n n n n n y n",
+                "private": "- - n n y y y y y | n - n n - y n",
+                "gated":   "s n n n y y y y y | n n n n n y n"},
+    "create":  {"public":  "s n n y y y y y y | n n n n n y n"},
+    "members": {"public":  "s n n n n n y . y | n n n n n n n"},
+}  # fmt: skip
+GROUPS = {
+    "see": "see that it is there: info, listings, file names, commits, discussions",
+    "files": "read files: download, LFS, Xet, git clone",
+    "write": "commit, branch, tag, upload, squash, merge, git push",
+    "manage": "settings, access requests, delete",
+    "move": "rename it, or move it to another namespace",
+    "create": "make a repository in the namespace",
+    "members": "add, change and remove members of the organisation",
+}
+
+
+def expected(group: str, who: str, visibility: str) -> str:
+    cells = TABLE[group][visibility].replace("|", " ").split()
+    return dict(zip(WHO, cells, strict=True))[who]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What an act is played on. `name` is the repository's `namespace/name`."""
+
+    client: Client
+    name: str
+    namespace: str
+    head: str
+    blob: str
+    blob_bytes: int
+    others_discussion: int
+    others_pull: int
+
+    def api(self, rest: str = "") -> str:
+        return f"/api/models/{self.name}{rest}"
+
+    def post(self, url: str, data: Any = None, method: str = "post") -> Any:
+        return getattr(self.client, method)(url, json.dumps(data or {}), content_type="application/json")
+
+
+Act = Callable[[Stage], Any]
+ACTS: dict[str, tuple[str, Act]] = {}
+
+
+def act(group: str) -> Callable[[Act], Act]:
+    """Another room's act joins the table by this one line above it."""
+
+    def register(function: Act) -> Act:
+        ACTS[function.__name__] = (group, function)
+        return function
+
+    return register
+
+
+def _commit(on: Stage, branch: str, query: str = "") -> Any:
+    content = b64encode(on.name.encode()).decode()
+    lines = [
+        {"key": "header", "value": {"summary": "by the table"}},
+        {"key": "file", "value": {"path": "table.txt", "content": content, "encoding": "base64"}},
+    ]
+    body = "\n".join(json.dumps(line) for line in lines)
+    return on.client.post(on.api(f"/commit/{branch}{query}"), body, content_type="application/x-ndjson")
+
+
+def _lfs(on: Stage, operation: str, oid: str, size: int) -> Any:
+    body = {"operation": operation, "objects": [{"oid": oid, "size": size}], "transfers": ["basic"]}
+    return on.post(f"/{on.name}.git/info/lfs/objects/batch", body)
+
+
+# --- see ------------------------------------------------------------------------------------------------------------
+@act("see")
+def info(on: Stage) -> Any:
+    return on.client.get(on.api())
+
+
+@act("see")
+def info_at_a_revision(on: Stage) -> Any:
+    return on.client.get(on.api("/revision/main?blobs=true"))
+
+
+@act("see")
+def refs(on: Stage) -> Any:
+    return on.client.get(on.api("/refs"))
+
+
+@act("see")
+def file_names(on: Stage) -> Any:
+    return on.client.get(on.api("/tree/main?recursive=true"))
+
+
+@act("see")
+def paths_info(on: Stage) -> Any:
+    return on.client.post(on.api("/paths-info/main"), {"paths": "a.txt"})
+
+
+@act("see")
+def commits(on: Stage) -> Any:
+    return on.client.get(on.api("/commits/main"))
+
+
+@act("see")
+def read_the_card(on: Stage) -> Any:
+    return on.client.get(f"/{on.name}/resolve/main/README.md")
+
+
+@act("see")
+def page(on: Stage) -> Any:
+    return on.client.get(f"/{on.name}")
+
+
+@act("see")
+def listed(on: Stage) -> Any:
+    """A listing always answers; whether the repository is in it is what is asked."""
+    answer = on.client.get(f"/api/models?author={on.namespace}")
+    names = [row["id"] for row in answer.json()]
+    return 200 if on.name in names else 404
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+@act("files")
+def download(on: Stage) -> Any:
+    return on.client.get(f"/{on.name}/resolve/main/a.txt")
+
+
+@act("files")
+def download_a_content(on: Stage) -> Any:
+    return on.client.get(f"/{on.name}/resolve/main/w.bin")
+
+
+@act("files")
+def ask_for_a_file(on: Stage) -> Any:
+    return on.client.head(f"/{on.name}/resolve/main/a.txt")
+
+
+@act("files")
+def lfs_download(on: Stage) -> Any:
+    return _lfs(on, "download", on.blob, on.blob_bytes)
+
+
+@act("files")
+def xet_read_token(on: Stage) -> Any:
+    return on.client.get(on.api("/xet-read-token/main"))
+
+
+@act("files")
+def auth_check(on: Stage) -> Any:
+    return on.client.get(on.api("/auth-check"))
+
+
+# --- write ----------------------------------------------------------------------------------------------------------
+@act("write")
+def commit(on: Stage) -> Any:
+    return _commit(on, "main")
+
+
+@act("write")
+def auth_check_to_write(on: Stage) -> Any:
+    return on.client.get(on.api("/auth-check/write"))
+
+
+@act("write")
+def create_branch(on: Stage) -> Any:
+    return on.post(on.api("/branch/new"))
+
+
+@act("write")
+def delete_branch(on: Stage) -> Any:
+    return on.client.delete(on.api("/branch/side"))
+
+
+@act("write")
+def create_tag(on: Stage) -> Any:
+    return on.post(on.api("/tag/main"), {"tag": "v2"})
+
+
+@act("write")
+def delete_tag(on: Stage) -> Any:
+    return on.client.delete(on.api("/tag/v1"))
+
+
+@act("write")
+def preupload(on: Stage) -> Any:
+    return on.post(on.api("/preupload/main"), {"files": [{"path": "b.txt", "size": 1, "sample": ""}]})
+
+
+@act("write")
+def xet_write_token(on: Stage) -> Any:
+    return on.client.get(on.api("/xet-write-token/main"))
+
+
+@act("write")
+def lfs_upload(on: Stage) -> Any:
+    return _lfs(on, "upload", "1" * 64, 3)
+
+
+# --- manage ---------------------------------------------------------------------------------------------------------
+@act("manage")
+def settings(on: Stage) -> Any:
+    return on.post(on.api("/settings"), {"visibility": "private"}, "put")
+
+
+@act("manage")
+def gate(on: Stage) -> Any:
+    return on.post(on.api("/settings"), {"gated": "auto"}, "put")
+
+
+@act("manage")
+def delete(on: Stage) -> Any:
+    space, name = on.name.split("/")
+    return on.post("/api/repos/delete", {"organization": space, "name": name, "type": "model"}, "delete")
+
+
+@act("move")
+def rename(on: Stage) -> Any:
+    return on.post("/api/repos/move", {"fromRepo": on.name, "toRepo": f"{on.namespace}/renamed", "type": "model"})
+
+
+# --- namespaces -----------------------------------------------------------------------------------------------------
+@act("create")
+def create(on: Stage) -> Any:
+    return on.post("/api/repos/create", {"organization": on.namespace, "name": "fresh", "type": "model"})
+
+
+@act("members")
+def add_a_member(on: Stage) -> Any:
+    return on.post(f"/api/organizations/{on.namespace}/members/newcomer", {"role": "read"}, "put")
+
+
+@act("members")
+def remove_a_member(on: Stage) -> Any:
+    return on.client.delete(f"/api/organizations/{on.namespace}/members/member")
