@@ -3,7 +3,7 @@
 `code` is the hub protocol's X-Error-Code: stock clients map it to their exception classes.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class HubError(Exception):
@@ -74,7 +74,7 @@ class Conflict(HubError):
 
     status = 409
 
-    def __init__(self, message: str, body: dict[str, str] | None = None) -> None:
+    def __init__(self, message: str, body: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.body = body or {}
 
@@ -85,6 +85,10 @@ class HeadMoved(HubError):
 
 class TooLarge(HubError):
     status = 413
+
+
+class UnsupportedType(HubError):
+    status = 415
 
 
 class RangeNotSatisfiable(HubError):

@@ -132,7 +132,7 @@ def can_manage(actor: Actor, repository) -> bool:
 
 def can_upload(actor: Actor, repository) -> bool:
     """Send contents to a repository: to commit them, or to propose them in a pull request."""
-    return can_write(actor, repository) or can_discuss(actor, repository)
+    return can_write(actor, repository) or can_open_pull_request(actor, repository)
 
 
 def can_use(model, dataset) -> bool:
@@ -215,6 +215,11 @@ def can_discuss(actor: Actor, repository) -> bool:
     return can_read(actor, repository) and actor.carries_on(Right.DISCUSS, repository)
 
 
+def can_open_pull_request(actor: Actor, repository) -> bool:
+    """Propose a change: a pull request shows the files, so they must be readable."""
+    return can_discuss(actor, repository) and can_read_files(actor, repository)
+
+
 def can_change_discussion(actor: Actor, discussion) -> bool:
     """Rename, close, open again, publish a draft: its author, and whoever may write."""
     repository = discussion.repository
@@ -239,12 +244,18 @@ def can_hide_comment(actor: Actor, comment) -> bool:
 def can_push_to_pull_request(actor: Actor, pull_request) -> bool:
     """Commit to its ref: who opened it, and whoever may write to the repository."""
     repository = pull_request.repository
-    return can_write(actor, repository) or (can_discuss(actor, repository) and _is_author(actor, pull_request))
+    own = _is_author(actor, pull_request) and can_open_pull_request(actor, repository)
+    return can_write(actor, repository) or own
 
 
 def can_merge(actor: Actor, repository) -> bool:
     """Merge a pull request: it is a commit to the branch."""
     return can_write(actor, repository)
+
+
+def can_attach(actor: Actor) -> bool:
+    """Attach images and the like to comments: everyone who is signed in."""
+    return actor.may_write
 
 
 # --- collections and webhooks ---------------------------------------------------------------------------------------

@@ -9,12 +9,14 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_registry.accounts.policies import can_read, can_read_files, can_upload
+from models_registry.accounts.policies import can_read, can_read_files, can_upload, can_write
 from models_registry.accounts.tokens import actor_of_claims, claims_of
+from models_registry.community.discussions import pulls
+from models_registry.community.discussions.offers import offer_blob, offered
 from models_registry.errors import BadRequest, Forbidden, NotFound
 from models_registry.hfapi.base import HubView, body_stream, endpoint, json_object
 from models_registry.repos.models import Repository, RepositoryBlob, RepoType
-from models_registry.repos.services import find_repository, grant_blob, require_write
+from models_registry.repos.services import find_repository, grant_blob
 from models_registry.storage.delivery import content_of_blob, serve
 from models_registry.storage.services import get_blob, take_in
 
@@ -33,13 +35,14 @@ class Batch(HubView):
             raise BadRequest("The field 'operation' must be upload or download.")
         if not isinstance(objects, list) or len(objects) > 1000:
             raise BadRequest("The field 'objects' must be a list of at most 1,000 objects.")
-        if operation == "upload":
-            require_write(self.actor, repository)
+        is_offer = operation == "upload" and pulls.only_offers(self.actor, repository)
         wanted = [_object(item) for item in objects]
         oids = [oid for oid, _ in wanted]
         here = set(
             RepositoryBlob.objects.filter(repository=repository, blob__in=oids).values_list("blob_id", flat=True)
         )
+        if is_offer and self.actor.user is not None:
+            here |= offered(repository, self.actor.user, oids)
         answers = [self._answer(repository, operation, oid, size, oid in here) for oid, size in wanted]
         return Response({"transfer": "basic", "objects": answers, "hash_algo": "sha256"}, content_type=_CONTENT_TYPE)
 
@@ -65,11 +68,13 @@ class Verify(HubView):
         """Whether an object has arrived."""
         repository = find_repository(self.actor, kind, f"{namespace}/{name}")
         oid, size = _object(json_object(request))
-        row = RepositoryBlob.objects.filter(repository=repository, blob=oid).select_related("blob").first()
-        if row is None:
+        mine = RepositoryBlob.objects.filter(repository=repository, blob=oid).exists()
+        if not mine and self.actor.user is not None:
+            mine = oid in offered(repository, self.actor.user, [oid])
+        if not mine:
             raise NotFound("The object has not arrived: upload it again.")
-        if row.blob.size_bytes != size:
-            raise BadRequest(f"The object has {row.blob.size_bytes:,} bytes, not {size:,}.")
+        if get_blob(oid).size_bytes != size:
+            raise BadRequest(f"The object has {get_blob(oid).size_bytes:,} bytes, not {size:,}.")
         return Response({}, content_type=_CONTENT_TYPE)
 
 
@@ -95,7 +100,11 @@ def transfer(request: HttpRequest, signed: str) -> HttpResponseBase:
         stream, announced = body_stream(request)
         if announced is not None and announced != claims["size"]:
             raise BadRequest(f"The body has {announced:,} bytes, not the {claims['size']:,} which were announced.")
-        grant_blob(repository, take_in(stream, claims["oid"], claims["size"]))
+        blob = take_in(stream, claims["oid"], claims["size"])
+        if can_write(actor, repository):
+            grant_blob(repository, blob)
+        elif actor.user is not None:
+            offer_blob(repository, actor.user.pk, blob)
         return HttpResponse(status=200, headers={"ETag": f'"{claims["oid"]}"'})
     return JsonResponse({"error": "This link is for PUT of an upload or GET of a download."}, status=405)
 

@@ -6,6 +6,7 @@ from django.utils.html import escape
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from models_registry.community.discussions.models import PULL_REFS
 from models_registry.errors import BadRequest, TooLarge
 from models_registry.hfapi.base import HubView, flag, json_object, moment, number, page_of
 from models_registry.repos import git_objects as git
@@ -56,17 +57,24 @@ class PathsInfo(HubView):
 
 class Refs(HubView):
     def get(self, request: Request, types: str, namespace: str, name: str) -> Response:
-        """Branches (the default one first), tags, conversions and variants."""
+        """Branches (the default one first), tags, conversions and variants; with `include_prs` pull requests."""
         repository = self.repository(types, namespace, name)
+        with_pulls = flag(request.query_params.get("include_prs", "false"))
         groups: dict[str, list[dict[str, str]]] = {"branches": [], "converts": [], "tags": [], "variants": []}
         prefixes = {HEADS: "branches", TAGS: "tags", "refs/convert/": "converts", "refs/variants/": "variants"}
-        for ref, oid in Ref.objects.filter(repository=repository).order_by("name").values_list("name", "oid"):
+        rows = Ref.objects.filter(repository=repository).order_by("name")
+        if with_pulls:
+            prefixes[PULL_REFS] = "pullRequests"
+            groups["pullRequests"] = []
+        else:
+            rows = rows.exclude(name__startswith=PULL_REFS)
+        for ref, oid in rows.values_list("name", "oid"):
             for prefix, group in prefixes.items():
                 if ref.startswith(prefix):
                     groups[group].append({"name": ref.removeprefix(prefix), "ref": ref, "targetCommit": oid})
         groups["branches"].sort(key=lambda row: row["name"] != DEFAULT_BRANCH)
-        if flag(request.query_params.get("include_prs", "false")):
-            groups["pullRequests"] = []
+        if with_pulls:
+            groups["pullRequests"].sort(key=lambda row: int(row["name"]))
         return Response(groups)
 
 

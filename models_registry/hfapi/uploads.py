@@ -11,7 +11,8 @@ from rest_framework.response import Response
 
 from models_registry.cards.services import refuse_bad_card
 from models_registry.cards.validation import validate
-from models_registry.errors import BadRequest, EntryNotFound, HubError, TooLarge
+from models_registry.community.discussions import pulls
+from models_registry.errors import BadRequest, EntryNotFound, TooLarge
 from models_registry.hfapi.base import HubView, body_stream, flag, json_object, parse_json, repo_url, text_field
 from models_registry.repos.attributes import IgnoreRules, LfsRules
 from models_registry.repos.commits import MAX_INLINE_BYTES, AddContent, AddFile, Copy, Delete, Operation, commit
@@ -19,13 +20,11 @@ from models_registry.repos.entries import Entry, entries_at, entry_at, read_smal
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.paths import check_path
 from models_registry.repos.revisions import resolve_revision
-from models_registry.repos.services import require_write
 
 MAX_COMMIT_BYTES = 512 * 1024 * 1024
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_OPERATIONS = 50_000
 MAX_FILES_ASKED = 1000  # of one preupload: clients ask for 256 at once
-_NO_PULL_REQUESTS = "This hub has no pull requests yet: push to a branch which you may write."
 
 
 class ValidateYaml(HubView):
@@ -54,9 +53,12 @@ class Preupload(HubView):
     def post(self, request: Request, types: str, namespace: str, name: str, rest: str) -> Response:
         """For each file: by git (`regular`) or by Xet or LFS (`lfs`), whether it is ignored, and what is there now."""
         repository = self.repository(types, namespace, name)
-        require_write(self.actor, repository)
-        _refuse_pull_request(request)
-        commit_oid = resolve_revision(self.actor, repository, rest)
+        create_pull = flag(request.query_params.get("create_pr", "false"))
+        pulls.require_upload(self.actor, repository, rest, create_pull=create_pull)
+        if create_pull:
+            commit_oid = pulls.require_open(self.actor, repository, rest)
+        else:
+            commit_oid = resolve_revision(self.actor, repository, rest)
         data = json_object(request)
         files = data.get("files")
         if not isinstance(files, list) or not all(isinstance(file, dict) for file in files):
@@ -89,11 +91,14 @@ class Commit(HubView):
     max_body_bytes = MAX_COMMIT_BYTES
 
     def post(self, request: Request, types: str, namespace: str, name: str, rest: str) -> Response:
-        """Commit: NDJSON lines of a header and operations, read as a stream."""
+        """Commit: NDJSON lines of a header and operations, read as a stream. `create_pr=1` opens a pull request."""
         repository = self.repository(types, namespace, name)
-        require_write(self.actor, repository)
-        _refuse_pull_request(request)
-        resolve_revision(self.actor, repository, rest)
+        create_pull = flag(request.query_params.get("create_pr", "false"))
+        pulls.require_upload(self.actor, repository, rest, create_pull=create_pull)
+        if create_pull:
+            pulls.require_open(self.actor, repository, rest)
+        else:
+            resolve_revision(self.actor, repository, rest)
         header: dict[str, Any] = {}
         operations: list[Operation] = []
         for key, value in _lines(request._request):
@@ -114,9 +119,18 @@ class Commit(HubView):
         title, description = text_field(header, "summary", ""), header.get("description") or ""
         if not isinstance(description, str):
             raise BadRequest("The field 'description' must be a text.")
-        oid = commit(self.actor, repository, rest, operations, title, description, parent)
-        url = f"{repo_url(request, repository)}/commit/{oid}"
-        return Response({"success": True, "commitOid": oid, "commitUrl": url, "hookOutput": ""})
+        told = (operations, title, description, parent)
+        answer: dict[str, Any] = {"success": True, "hookOutput": ""}
+        base = repo_url(request, repository)
+        number = pulls.number_of(rest)
+        if create_pull:
+            pull, oid = pulls.open_with_commit(self.actor, repository, rest, *told)
+            answer["pullRequestUrl"] = f"{base}/discussions/{pull.number}"
+        elif number is not None:
+            oid = pulls.commit_to(self.actor, pulls.find_pull_request(repository, number), *told)
+        else:
+            oid = commit(self.actor, repository, rest, *told)
+        return Response(answer | {"commitOid": oid, "commitUrl": f"{base}/commit/{oid}"})
 
 
 def _lines(request: HttpRequest) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -225,8 +239,3 @@ def _text_at(repository: Repository, commit_oid: str, path: str, given: Any) -> 
     except EntryNotFound:
         return b""
     return read_small(repository, entry)
-
-
-def _refuse_pull_request(request: Request) -> None:
-    if flag(request.query_params.get("create_pr", "false")):
-        raise HubError(_NO_PULL_REQUESTS, status=501)

@@ -8,6 +8,7 @@ from django.urls import path, re_path, register_converter
 from models_registry.errors import RepoNotFound
 from models_registry.hfapi import (
     collections,
+    discussions,
     extras,
     files,
     identity,
@@ -60,6 +61,19 @@ _WORDS = (
 )
 _ONE_WORD = re.compile(rf"/api/(?:{_KINDS})/[^/]+(?:/(?:{_WORDS})(?:/.*)?)?$")
 _COLLECTION = "api/collections/<str:namespace>/<str:slug>"
+_DISCUSSION = (
+    r"api/(?P<types>models|datasets|spaces|kernels)/(?P<namespace>[^/]+)/(?P<name>[^/]+)"
+    r"/discussions/(?P<num>[1-9][0-9]{0,8})"
+)
+_OF_A_DISCUSSION = (
+    ("", discussions.DiscussionDetails),
+    ("/comment", discussions.Comment),
+    (r"/comment/(?P<comment>[^/]+)/(?P<act>edit|hide)", discussions.CommentChange),
+    ("/title", discussions.Title),
+    ("/status", discussions.StatusChange),
+    ("/pin", discussions.Pin),
+    ("/merge", discussions.Merge),
+)
 
 urlpatterns = [
     path("api/whoami-v2", identity.WhoAmI.as_view()),
@@ -115,6 +129,10 @@ urlpatterns = [
         r"/xet-(?P<right>read|write)-token/(?P<rest>.+)$",
         XetToken.as_view(),
     ),
+    *(re_path(rf"^{_DISCUSSION}{tail}$", view.as_view()) for tail, view in _OF_A_DISCUSSION),
+    path(f"{_REPO}/discussions", discussions.Discussions.as_view()),
+    path("uploads", discussions.Uploads.as_view()),
+    path("uploads/<str:name>", discussions.attachment),
     path("lfs/<str:signed>", lfs.transfer),
 ]
 for _kind in RepoType:

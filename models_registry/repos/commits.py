@@ -125,16 +125,8 @@ def write_commit(
             empty = git.make_tree([])
             new.append(empty)
             tree = empty.id.decode()
-        made = _commit_object(tree, [head] if head else [], author, message)
-        new.append(made)
-        git.put(repository, new)
-        oid = made.id.decode()
-        _move(repository, ref, row, oid)
-        now = timezone.now()
-        Repository.objects.filter(pk=repository.pk).update(last_modified=now)
-        repository.last_modified = now
-        entries = cache(partial(list_entries, repository, oid, recursive=True))
-        revision_published.send(Repository, repository=repository, ref=ref, oid=oid, old_oid=head, entries=entries)
+        made = make_commit(tree, [head] if head else [], author, message)
+        oid = advance(repository, ref, row, made, new)
     logger.info("commit %s to %s of %s by %s", oid, ref, repository.path, author)
     return oid
 
@@ -275,7 +267,8 @@ def _small_file(repository: Repository, oid: str) -> bytes:
     return bytes(git.GitObject.objects.values_list("data", flat=True).get(repository=repository, oid=oid))
 
 
-def _commit_object(tree: str, parents: list[str], author: str, message: str) -> Commit:
+def make_commit(tree: str, parents: list[str], author: str, message: str) -> Commit:
+    """A commit object of now. `author` is a user's name."""
     made = Commit()
     made.tree = ObjectID(tree.encode())
     made.parents = [ObjectID(parent.encode()) for parent in parents]
@@ -286,6 +279,22 @@ def _commit_object(tree: str, parents: list[str], author: str, message: str) -> 
     made.encoding = b"UTF-8"
     made.message = message.encode("utf-8", "replace")
     return made
+
+
+def advance(repository: Repository, ref: str, row: Ref | None, made: Commit, objects: list[ShaFile]) -> str:
+    """Store a commit with the objects which it brings, move the ref to it and tell everybody; returns its oid.
+
+    The caller holds the lock of the repository's row, and gives the ref's row as it saw it (None: the ref is made).
+    """
+    old_oid, oid = row.oid if row else None, made.id.decode()
+    git.put(repository, [*objects, made])
+    _move(repository, ref, row, oid)
+    now = timezone.now()
+    Repository.objects.filter(pk=repository.pk).update(last_modified=now)
+    repository.last_modified = now
+    entries = cache(partial(list_entries, repository, oid, recursive=True))
+    revision_published.send(Repository, repository=repository, ref=ref, oid=oid, old_oid=old_oid, entries=entries)
+    return oid
 
 
 def _move(repository: Repository, ref: str, row: Ref | None, oid: str) -> None:

@@ -171,7 +171,7 @@ class History:
 
     def __init__(self, repository: Repository) -> None:
         rows = GitObject.objects.filter(repository=repository, kind=git.COMMIT).values_list("oid", "data")
-        self._commits = dict(_parents_and_time(oid, bytes(data)) for oid, data in rows.iterator())
+        self._commits = {oid: git.parse_commit(oid, bytes(data)) for oid, data in rows.iterator()}
 
     def merge_base(self, one: str, other: str) -> str | None:
         """The newest commit to which both go back; None when their histories share nothing."""
@@ -195,17 +195,17 @@ class History:
         best = [oid for oid in common if marks[oid] == _BOTH]
         return max(best, key=lambda oid: (self._time(oid), oid)) if best else None
 
-    def ahead(self, head: str, base: str) -> list[str]:
+    def ahead(self, head: str, base: str) -> list[git.CommitInfo]:
         """The commits of `head` which `base` does not have, oldest first."""
         behind = set(self._walk(base))
-        return list(self._walk(head, behind))[::-1]
+        return [self._commits[oid] for oid in self._walk(head, behind)][::-1]
 
     def _walk(self, head: str, without: set[str] | None = None) -> Iterator[str]:
         without = without or set()
         seen, queue = {head}, [(-self._time(head), head)]
         while queue:
             _, oid = heapq.heappop(queue)
-            if oid in without:
+            if oid in without or oid not in self._commits:
                 continue
             yield oid
             for parent in self._parents(oid):
@@ -214,12 +214,9 @@ class History:
                     heapq.heappush(queue, (-self._time(parent), parent))
 
     def _parents(self, oid: str) -> tuple[str, ...]:
-        return tuple(parent for parent in self._commits.get(oid, ((), 0))[0] if parent in self._commits)
+        commit = self._commits.get(oid)
+        return tuple(parent for parent in commit.parents if parent in self._commits) if commit else ()
 
     def _time(self, oid: str) -> int:
-        return self._commits.get(oid, ((), 0))[1]
-
-
-def _parents_and_time(oid: str, data: bytes) -> tuple[str, tuple[tuple[str, ...], int]]:
-    commit = git.parse_commit(oid, data)
-    return oid, (commit.parents, commit.time_s)
+        commit = self._commits.get(oid)
+        return commit.time_s if commit else 0

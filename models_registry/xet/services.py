@@ -12,8 +12,9 @@ from django.core import signing
 from django.db import transaction
 
 from models_registry.accounts.models import AccessToken
-from models_registry.accounts.policies import Actor, can_read, can_upload, files_readable_by
+from models_registry.accounts.policies import Actor, can_read, can_upload, can_write, files_readable_by
 from models_registry.accounts.tokens import actor_of_claims, claims_of
+from models_registry.community.discussions.offers import offer_blob
 from models_registry.errors import BadRequest, Forbidden, Unauthorized
 from models_registry.repos.duplicating import insert_select
 from models_registry.repos.models import Repository, RepositoryBlob
@@ -37,17 +38,18 @@ _BATCH = 5000
 
 @dataclass(frozen=True)
 class Grant:
-    """What a Xet token allows: its user, in one repository."""
+    """What a Xet token allows: its user, in one repository. `offers`: to send contents for their pull requests only."""
 
     actor: Actor
     repository: Repository
     may_write: bool
+    offers: bool = False
 
 
-def make_token(actor: Actor, repository: Repository, *, write: bool) -> tuple[str, int]:
+def make_token(actor: Actor, repository: Repository, *, write: bool, offers: bool = False) -> tuple[str, int]:
     """(token, when it ends in seconds since 1970)."""
     ends = int(time.time()) + TOKEN_SECONDS
-    claims = {"repository": repository.pk, "write": write} | claims_of(actor)
+    claims = {"repository": repository.pk, "write": write, "offers": offers} | claims_of(actor)
     return "xet_" + signing.dumps(claims, salt=_SALT, compress=True), ends
 
 
@@ -75,7 +77,9 @@ def read_token(value: str) -> Grant:
     repository = Repository.objects.select_related("namespace").filter(pk=claims["repository"]).first()
     if actor is None or repository is None or not can_read(actor, repository):
         raise Unauthorized("This Xet token's rights have ended: ask for a new one.")
-    return Grant(actor, repository, may_write=claims["write"] and can_upload(actor, repository))
+    may_write = claims["write"] and can_write(actor, repository)
+    offers = claims.get("offers", False) and not may_write and can_upload(actor, repository)
+    return Grant(actor, repository, may_write, offers)
 
 
 def take_xorb(grant: Grant, claimed_hash: str, stream: BinaryIO) -> bool:
@@ -93,7 +97,8 @@ def take_xorb(grant: Grant, claimed_hash: str, stream: BinaryIO) -> bool:
         xorb, created = Xorb.objects.get_or_create(
             hash=claimed_hash, defaults={"size_bytes": length, "index": index.to_bytes()}
         )
-        XorbHolder.objects.get_or_create(xorb=xorb, repository=grant.repository)
+        if grant.may_write:
+            XorbHolder.objects.get_or_create(xorb=xorb, repository=grant.repository)
         XorbSender.objects.get_or_create(xorb=xorb, user=grant.actor.user, token=_narrow_token(grant.actor))
     return created
 
@@ -140,7 +145,7 @@ def hold_copied_xorbs(sender: object, *, repository: Repository, source: Reposit
 
 
 def _require_write(grant: Grant) -> None:
-    if not grant.may_write:
+    if not grant.may_write and not grant.offers:
         raise Forbidden("This Xet token may only read.")
 
 
@@ -194,6 +199,10 @@ def _record(grant: Grant, file: ShardFile, sha256: str) -> None:
         blob, _ = Blob.objects.get_or_create(
             sha256=sha256, defaults={"size_bytes": file.size_bytes, "is_whole": False, "xet_hash": file.file_hash_hex}
         )
+        if grant.offers and grant.actor.user is not None:
+            # The repository holds it from the commit on which names it.
+            offer_blob(grant.repository, grant.actor.user.pk, blob)
+            return
         grant_blob(grant.repository, blob)
         holders = [
             XorbHolder(xorb_id=name, repository=grant.repository) for name in {s.xorb_hash_hex for s in file.segments}

@@ -8,10 +8,10 @@ from django.views.decorators.http import require_POST
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_registry.errors import BadRequest, HubError, NotFound, TooLarge, Unauthorized
+from models_registry.community.discussions import pulls
+from models_registry.errors import BadRequest, NotFound, TooLarge, Unauthorized
 from models_registry.hfapi.base import HubView, body_stream, endpoint, flag
 from models_registry.repos.revisions import resolve_revision
-from models_registry.repos.services import require_write
 from models_registry.xet import services
 
 
@@ -19,13 +19,14 @@ class XetToken(HubView):
     def get(self, request: Request, types: str, namespace: str, name: str, right: str, rest: str) -> Response:
         """A token for the CAS: to read, or to write, in this repository."""
         repository = self.repository(types, namespace, name)
-        write = right == "write"
+        write, offers = right == "write", False
+        create_pull = write and flag(request.query_params.get("create_pr", "false"))
         if write:
-            require_write(self.actor, repository)
-        if flag(request.query_params.get("create_pr", "false")):
-            raise HubError("This hub has no pull requests yet: push to a branch which you may write.", status=501)
-        resolve_revision(self.actor, repository, rest)
-        token, ends = services.make_token(self.actor, repository, write=write)
+            offers = pulls.require_upload(self.actor, repository, rest, create_pull=create_pull)
+        # With create_pr clients write any revision, even "None": the commit says which branch is meant.
+        if not create_pull:
+            resolve_revision(self.actor, repository, rest)
+        token, ends = services.make_token(self.actor, repository, write=write and not offers, offers=offers)
         cas = f"{endpoint(request)}/cas/{services.realm_of(self.actor)}"
         return Response(
             {"accessToken": token, "exp": ends, "casUrl": cas},

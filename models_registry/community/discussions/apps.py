@@ -3,3 +3,9 @@ from django.apps import AppConfig
 
 class DiscussionsConfig(AppConfig):
     name = "models_registry.community.discussions"
+
+    def ready(self) -> None:
+        from models_registry.community.discussions.receivers import on_revision_published
+        from models_registry.repos.events import revision_published
+
+        revision_published.connect(on_revision_published, dispatch_uid="models_registry.community.discussions")

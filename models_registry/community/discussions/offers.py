@@ -5,15 +5,28 @@ What they send is known to the repository only once a pull request of theirs nam
 
 from collections.abc import Iterable
 
+from django.db.models import Sum
+
 from models_registry.accounts.models import User
 from models_registry.community.discussions.models import Offer
+from models_registry.errors import Forbidden
 from models_registry.repos.models import Repository, RepositoryBlob
 from models_registry.storage.models import Blob
 from models_registry.xet.models import XetFile, XorbHolder
 
+MAX_WAITING_BYTES = 100 * 1024**3  # of one person, over all repositories
 
-def offer_blob(repository: Repository, author: User, blob: Blob) -> None:
-    Offer.objects.get_or_create(repository=repository, author=author, blob=blob)
+
+def offer_blob(repository: Repository, author_id: int, blob: Blob) -> None:
+    """Raises Forbidden when the person is gone, or has offered more than anybody's pull requests need."""
+    if not User.objects.filter(pk=author_id, is_active=True).exists():
+        raise Forbidden("The account which sends this is gone.")
+    waiting = Offer.objects.filter(author=author_id).aggregate(size=Sum("blob__size_bytes"))["size"] or 0
+    if waiting > MAX_WAITING_BYTES:
+        raise Forbidden(
+            f"You have sent {waiting:,} bytes which none of your pull requests names: commit them before you send more."
+        )
+    Offer.objects.get_or_create(repository=repository, author_id=author_id, blob=blob)
 
 
 def offered(repository: Repository, author: User, names: Iterable[str]) -> set[str]:

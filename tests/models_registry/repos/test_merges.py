@@ -189,7 +189,10 @@ def test_modes_are_merged_too():
 def history(parents, times=None):
     """A History of {oid: parents}; all of one second unless told."""
     made = History.__new__(History)
-    made._commits = {oid: (tuple(above), (times or {}).get(oid, 0)) for oid, above in parents.items()}
+    times = times or {}
+    made._commits = {
+        oid: git.CommitInfo(oid, "", tuple(above), "x", times.get(oid, 0), "x") for oid, above in parents.items()
+    }
     return made
 
 
@@ -219,9 +222,9 @@ def test_a_merge_base_is_a_best_common_ancestor(graph, data):
     best = {oid for oid in common if not any(oid in ancestors(graph, c) - {c} for c in common)}
     found = made.merge_base(one, other)
     assert found in best if common else found is None
-    assert set(made.ahead(one, other)) == ancestors(graph, one) - ancestors(graph, other)
+    assert {commit.oid for commit in made.ahead(one, other)} == ancestors(graph, one) - ancestors(graph, other)
 
 
 def test_ahead_is_in_the_order_of_time():
     made = history({"1": [], "2": ["1"], "3": ["2"], "4": ["3"]}, {"1": 1, "2": 2, "3": 3, "4": 4})
-    assert made.ahead("4", "1") == ["2", "3", "4"] and made.merge_base("4", "2") == "2"
+    assert [commit.oid for commit in made.ahead("4", "1")] == ["2", "3", "4"] and made.merge_base("4", "2") == "2"

@@ -1,0 +1,343 @@
+"""Acts on pull requests: open, commit to, merge; and what one changes."""
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.core.cache import cache
+from django.db import transaction
+from dulwich.objects import Blob, ShaFile
+
+from models_registry.accounts.policies import Actor, can_merge, can_open_pull_request, can_push_to_pull_request, can_write
+from models_registry.cards.services import CARD, refuse_bad_card
+from models_registry.community.discussions import events, services
+from models_registry.community.discussions.models import PULL_REFS, Discussion, Kind, Status
+from models_registry.community.discussions.offers import take_up
+from models_registry.errors import BadRequest, Conflict, Forbidden, HeadMoved, NotFound, RevisionNotFound
+from models_registry.repos import git_objects as git
+from models_registry.repos.commits import MOVED, AddContent, AddFile, Operation, advance, make_commit, write_commit
+from models_registry.repos.merges import History, Merged, RepositoryObjects, merge_trees
+from models_registry.repos.models import Ref, Repository
+from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, branch_head, commit_at, resolve_revision
+from models_registry.repos.services import require_write
+
+logger = logging.getLogger(__name__)
+_PULL = re.compile(r"refs/pr/([1-9]\d{0,8})")
+_SHA = re.compile(r"[0-9a-fA-F]{7,40}")
+_TRIES = 3  # of a merge whose branches move while it is worked out
+_LISTED_COMMITS = 50
+_DAY_S = 24 * 3600
+
+
+@dataclass(frozen=True)
+class PullState:
+    """What a pull request would change now, or did change when it was merged. Oids of commits."""
+
+    head: str
+    base: str  # where the two histories part
+    target: str | None  # the branch's head (before the merge); None when the branch is gone
+    conflicts: tuple[str, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """There is nothing to merge: the branch has it all."""
+        return self.head == self.base
+
+
+# --- finding ------------------------------------------------------------------------------------------------------
+def number_of(revision: str) -> int | None:
+    """The number in `refs/pr/<number>`; None for any other revision."""
+    match = _PULL.fullmatch(revision)
+    return int(match[1]) if match else None
+
+
+def find_pull_request(repository: Repository, number: int) -> Discussion:
+    """Raises RevisionNotFound, Forbidden."""
+    try:
+        found = services.find_discussion(repository, number)
+    except NotFound as error:
+        raise RevisionNotFound(f"Invalid rev id: {PULL_REFS}{number}") from error
+    if not found.is_pull_request:
+        raise RevisionNotFound(f"Invalid rev id: {PULL_REFS}{number}: {number} is a discussion without changes.")
+    return found
+
+
+def state_of(pull: Discussion) -> PullState:
+    """Worked out once for each pair of heads: commits never change."""
+    repository = pull.repository
+    head: str | None
+    target: str | None
+    if pull.status == Status.MERGED:
+        target, head = commit_at(repository, pull.merge_oid).parents[:2]
+    else:
+        head, target = _heads(pull)
+    head = head or pull.base_oid
+    if target is None:
+        return PullState(head, pull.base_oid, None, ())
+    key = f"pull:{repository.pk}:{pull.base_oid}:{target}:{head}"
+    known = cache.get(key)
+    if known is None:
+        base = _base(pull, target, head)
+        conflicts = () if pull.status == Status.MERGED else tuple(_merge(repository, base, target, head).conflicts)
+        known = (base, conflicts)
+        cache.set(key, known, _DAY_S)
+    return PullState(head, known[0], target, known[1])
+
+
+# --- opening ------------------------------------------------------------------------------------------------------
+def require_open(actor: Actor, repository: Repository, branch: str = DEFAULT_BRANCH) -> str:
+    """The head of the branch against which this actor may open a pull request.
+
+    Raises Unauthorized, Forbidden; RevisionNotFound for what is no branch: a pull request is merged into one.
+    """
+    _require_open(actor, repository)
+    head = branch_head(repository, branch.removeprefix(HEADS)) if "\0" not in branch else None
+    if head is None:
+        raise RevisionNotFound(f"Invalid rev id: {branch[:200]} is no branch, and only into a branch can be merged.")
+    return head
+
+
+def open_draft(actor: Actor, repository: Repository, title: str, description: str) -> Discussion:
+    """A pull request without commits, as a draft: its ref names main's head, and takes commits from now on."""
+    head = require_open(actor, repository)
+    title, description = services.check_title(title), services.check_comment(description)
+    with transaction.atomic():
+        return _open(actor, repository, DEFAULT_BRANCH, head, title, description, Status.DRAFT)
+
+
+def open_with_commit(
+    actor: Actor,
+    repository: Repository,
+    branch: str,
+    operations: Sequence[Operation],
+    title: str,
+    description: str = "",
+    parent: str | None = None,
+) -> tuple[Discussion, str]:
+    """A pull request with its first commit, which stands on `parent` (default: the branch's head).
+
+    Returns it, and the commit's oid.
+    """
+    base = require_open(actor, repository, branch)
+    if parent is not None:
+        base = _parent(actor, repository, parent, base)
+    subject = " ".join(title.split())[: services.MAX_TITLE] or "Update files"
+    text = description if description.strip() else subject
+    with transaction.atomic():
+        pull = _open(
+            actor, repository, branch.removeprefix(HEADS), base, subject, services.check_comment(text), Status.OPEN
+        )
+        oid = _write(actor, pull, operations, title, description, None)
+    return pull, oid
+
+
+def require_upload(actor: Actor, repository: Repository, revision: str, *, create_pull: bool) -> bool:
+    """Whether what this actor sends for a commit to `revision` is an offer only (see offers.py): they may not write.
+
+    Raises Unauthorized, Forbidden, RevisionNotFound, Conflict when they may not send anything for it.
+    """
+    number = number_of(revision)
+    if create_pull:
+        _require_open(actor, repository)
+    elif number is not None:
+        require_push(actor, find_pull_request(repository, number))
+    else:
+        require_write(actor, repository)
+    return not can_write(actor, repository)
+
+
+def only_offers(actor: Actor, repository: Repository) -> bool:
+    """The same where nothing says for which revision contents are sent (git-lfs): a reader's are offers."""
+    if can_write(actor, repository):
+        return False
+    _require_open(actor, repository)
+    return True
+
+
+def require_push(actor: Actor, pull: Discussion) -> None:
+    """Raises Unauthorized, Forbidden, Conflict."""
+    services.require_discuss(actor, pull.repository)
+    if not can_push_to_pull_request(actor, pull):
+        raise Forbidden(
+            f"Only who opened pull request {pull.number}, or someone who may write to {pull.repository.full_name}, "
+            "may push to it."
+        )
+    if pull.is_over:
+        advice = "open a new one." if pull.status == Status.MERGED else "open it again first."
+        raise Conflict(f"Pull request {pull.number} is {pull.status} and takes no commits: {advice}")
+
+
+def commit_to(
+    actor: Actor,
+    pull: Discussion,
+    operations: Sequence[Operation],
+    title: str,
+    description: str = "",
+    parent: str | None = None,
+) -> str:
+    """Commit to a pull request's ref. Returns the commit's oid. Raises as `commits.commit` does, and Conflict."""
+    require_push(actor, pull)
+    with transaction.atomic():
+        services.lock(pull)
+        require_push(actor, pull)
+        return _write(actor, pull, operations, title, description, parent)
+
+
+# --- merging ------------------------------------------------------------------------------------------------------
+def merge(actor: Actor, pull: Discussion, text: str = "") -> str:
+    """Merge into the branch by a commit with both as parents; returns its oid.
+
+    Raises Conflict (409, with the list `filesWithConflicts`) when both sides changed the same; BadRequest for drafts
+    and for what changes nothing; HeadMoved (412) when the branches move again and again meanwhile.
+    """
+    services.require_discuss(actor, pull.repository)
+    if not can_merge(actor, pull.repository):
+        raise Forbidden(f"Only who may write to {pull.repository.full_name} may merge pull request {pull.number}.")
+    text = services.check_comment(text) if text.strip() else ""
+    for _ in range(_TRIES):
+        # Worked out before the lock is taken: others go on committing meanwhile.
+        _require_mergeable(pull)
+        state = state_of(pull)
+        merged = _worked_out(pull, state)
+        message = _message(pull, state)
+        with transaction.atomic():
+            services.lock(pull)
+            _require_mergeable(pull)
+            if _heads(pull) == (state.head, state.target):
+                return _land(actor, pull, state, merged, message, text)
+    raise HeadMoved(MOVED)
+
+
+def _require_mergeable(pull: Discussion) -> None:
+    if not pull.is_pull_request:
+        raise BadRequest(f"Discussion {pull.number} is no pull request: there is nothing to merge.")
+    if pull.status == Status.DRAFT:
+        raise BadRequest(f"Pull request {pull.number} is a draft: publish it (set its status to open), then merge it.")
+    if pull.is_over:
+        raise Conflict(f"Pull request {pull.number} is {pull.status} already.")
+
+
+def _worked_out(pull: Discussion, state: PullState) -> Merged:
+    if state.target is None:
+        raise Conflict(
+            f"The branch {pull.target.removeprefix(HEADS)} is gone: pull request {pull.number} can not merge."
+        )
+    if state.is_empty:
+        raise BadRequest(f"Pull request {pull.number} changes nothing: push a commit to {pull.ref} first.")
+    merged = _merge(pull.repository, state.base, state.target, state.head)
+    if merged.conflicts:
+        more = f" and {len(merged.conflicts) - 5} more" if len(merged.conflicts) > 5 else ""
+        raise Conflict(
+            f"Pull request {pull.number} conflicts with {pull.target.removeprefix(HEADS)} in "
+            f"{', '.join(merged.conflicts[:5])}{more}: bring these files up to date on {pull.ref}, then merge.",
+            {"filesWithConflicts": merged.conflicts},
+        )
+    _check_card(pull.repository, merged)
+    return merged
+
+
+def _land(actor: Actor, pull: Discussion, state: PullState, merged: Merged, message: str, text: str) -> str:
+    repository = pull.repository
+    row = Ref.objects.get(repository=repository, name=pull.target)
+    tree, objects = merged.tree, merged.objects
+    if tree is None:
+        empty = git.make_tree([])
+        tree, objects = empty.id.decode(), [*objects, empty]
+    made = make_commit(tree, [row.oid, state.head], actor.name, message)
+    oid = advance(repository, pull.target, row, made, objects)
+    pull.merge_oid = oid
+    pull.save(update_fields=["merge_oid"])
+    if text:
+        services.add_comment(actor, pull, text)
+    services.set_status(actor, pull, Status.MERGED)
+    logger.info("merged %s of %s as %s by %s", pull.ref, repository.path, oid, actor.name)
+    return oid
+
+
+def commits_of(pull: Discussion, state: PullState) -> list[git.CommitInfo]:
+    """What a pull request brings, oldest first."""
+    return History(pull.repository).ahead(state.head, state.target or state.base)
+
+
+def _message(pull: Discussion, state: PullState) -> str:
+    """The title with the number; below it, the commits which come with it."""
+    lines = [f"- {commit.title} ({commit.oid})" for commit in commits_of(pull, state)[:_LISTED_COMMITS]]
+    return f"{pull.title} (#{pull.number})\n\n" + "\n".join(lines)
+
+
+def _require_open(actor: Actor, repository: Repository) -> None:
+    services.require_discuss(actor, repository)
+    if not can_open_pull_request(actor, repository):
+        raise Forbidden(f"{repository.full_name} is gated: ask for access first, then propose changes to its files.")
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+def _open(
+    actor: Actor, repository: Repository, branch: str, base: str, title: str, description: str, status: Status
+) -> Discussion:
+    pull = services.new_discussion(
+        actor, repository, title, status, is_pull_request=True, target=HEADS + branch, base_oid=base
+    )
+    Ref.objects.create(repository=repository, name=pull.ref, oid=base)
+    first = services.new_event(pull, actor.user, Kind.COMMENT, body=description)
+    events.discussion_opened.send(Discussion, discussion=pull, actor=actor, event=first)
+    logger.info("pull request %s of %s by %s", pull.number, repository.path, actor.name)
+    return pull
+
+
+def _write(
+    actor: Actor, pull: Discussion, operations: Sequence[Operation], title: str, description: str, parent: str | None
+) -> str:
+    repository = pull.repository
+    if actor.user is not None:
+        take_up(repository, actor.user, _contents(operations))
+    return write_commit(
+        repository, pull.ref, operations, title, description, author=actor.name, parent=parent, actor=actor
+    )
+
+
+def _contents(operations: Sequence[Operation]) -> set[str]:
+    """The SHA-256 which operations name, also by a pointer's text."""
+    pointers = [git.parse_pointer(op.content) for op in operations if isinstance(op, AddFile)]
+    return {op.sha256 for op in operations if isinstance(op, AddContent)} | {p[0] for p in pointers if p}
+
+
+def _parent(actor: Actor, repository: Repository, parent: str, head: str) -> str:
+    """The commit which a client names as parent: a sha, or 5 digits and more of one."""
+    if len(parent) >= 5 and head.startswith(parent.lower()):
+        return head
+    if not _SHA.fullmatch(parent):
+        raise RevisionNotFound(f"Invalid rev id: {parent[:80]} is no commit on which a pull request can stand.")
+    return resolve_revision(actor, repository, parent)
+
+
+def _heads(pull: Discussion) -> tuple[str | None, str | None]:
+    rows = Ref.objects.filter(repository=pull.repository, name__in=(pull.ref, pull.target)).values_list("name", "oid")
+    heads = dict(rows)
+    return heads.get(pull.ref), heads.get(pull.target)
+
+
+def _base(pull: Discussion, target: str, head: str) -> str:
+    """Where the histories part; where they share nothing (one was squashed), where the pull request began."""
+    if target == pull.base_oid:
+        return pull.base_oid
+    return History(pull.repository).merge_base(target, head) or pull.base_oid
+
+
+def _merge(repository: Repository, base: str, target: str, head: str) -> Merged:
+    trees = [commit_at(repository, oid).tree for oid in (base, target, head)]
+    return merge_trees(RepositoryObjects(repository), *trees)
+
+
+def _check_card(repository: Repository, merged: Merged) -> None:
+    """Two cards which were right can make one which is not: the same gate as for a commit."""
+    card = next((item for item in _root_of(merged.tree, merged.objects) if item.name == CARD), None)
+    made = {item.id.decode(): item for item in merged.objects if isinstance(item, Blob)}
+    if card is not None and card.oid in made:
+        refuse_bad_card(CARD, made[card.oid].as_raw_string(), repository.kind)
+
+
+def _root_of(tree: str | None, objects: list[ShaFile]) -> list[git.TreeItem]:
+    found = next((item for item in objects if item.id.decode() == tree), None)
+    return list(git.parse_tree(found.as_raw_string()).values()) if found is not None else []
