@@ -1,6 +1,6 @@
 """Discussions and pull requests over the API (hub-protocol §3)."""
 
-from typing import Any
+from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.html import escape
@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from models_registry.accounts.policies import can_read_files
 from models_registry.community.discussions import attachments, pulls, services
 from models_registry.community.discussions.models import Discussion, Event, Kind
 from models_registry.community.discussions.rendering import HIDDEN, render_comment
@@ -31,6 +32,7 @@ from models_registry.repos.revisions import commit_at
 from models_registry.storage.delivery import content_of_blob, serve
 
 PAGE = 50
+KEEP: dict[str, Literal["ours", "theirs"]] = {"pullRequest": "ours", "branch": "theirs"}
 _AVATAR = "/static/avatar.svg"
 
 
@@ -89,7 +91,8 @@ class DiscussionDetails(DiscussionView):
                 answer["changes"]["mergeCommitId"] = found.merge_oid
             answer["filesWithConflicts"] = list(state.conflicts) or False
             answer["diffUrl"] = f"{base}/discussions/{found.number}.diff"
-            if flag(request.query_params.get("diff", "false")):
+            # Clients always ask for it: in front of a gate they get the rest.
+            if flag(request.query_params.get("diff", "false")) and can_read_files(self.actor, repository):
                 answer["diff"] = diff_of(found, state)
         return Response(answer)
 
@@ -157,6 +160,17 @@ class Merge(DiscussionView):
             raise BadRequest("The field 'comment' must be a text.")
         oid = pulls.merge(self.actor, found, comment)
         return Response({"success": True, "mergeCommitId": oid, "num": found.number, "status": found.status})
+
+
+class Update(DiscussionView):
+    def post(self, request: Request, types: str, namespace: str, name: str, num: str) -> Response:
+        """Merge the branch into a pull request. `keep`, for conflicts: `pullRequest` or `branch` (FitHub's own)."""
+        found = self.discussion(types, namespace, name, num)
+        keep = json_object(request).get("keep")
+        if keep not in (None, *KEEP):
+            raise BadRequest(f"The field 'keep' must be {' or '.join(KEEP)}.")
+        pull = pulls.find_pull_request(found.repository, found.number)
+        return Response({"commitOid": pulls.bring_up_to_date(self.actor, pull, KEEP[keep] if keep else None)})
 
 
 class Uploads(HubView):

@@ -73,6 +73,7 @@ _OF_A_DISCUSSION = (
     ("/status", discussions.StatusChange),
     ("/pin", discussions.Pin),
     ("/merge", discussions.Merge),
+    ("/update", discussions.Update),
 )
 
 urlpatterns = [

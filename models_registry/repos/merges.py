@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dulwich.objects import Blob, ShaFile
 
@@ -37,9 +37,14 @@ class Merged:
     objects: list[ShaFile] = field(default_factory=list)
 
 
-def merge_trees(objects: Objects, base: str | None, ours: str, theirs: str) -> Merged:
-    """Merge two trees which came from `base` (None: from nothing). A renamed file is one gone and one come."""
-    work = _Work(objects)
+def merge_trees(
+    objects: Objects, base: str | None, ours: str, theirs: str, keep: Literal["ours", "theirs"] | None = None
+) -> Merged:
+    """Merge two trees which came from `base` (None: from nothing). A renamed file is one gone and one come.
+
+    With `keep`, a file in conflict is taken whole from that side; a file against a folder stays a conflict.
+    """
+    work = _Work(objects, keep)
     tree = work.folder("", base, ours, theirs)
     if work.conflicts:
         return Merged(None, work.conflicts[:MAX_CONFLICTS])
@@ -49,8 +54,8 @@ def merge_trees(objects: Objects, base: str | None, ours: str, theirs: str) -> M
 class _Work:
     """One merge in progress."""
 
-    def __init__(self, objects: Objects) -> None:
-        self.objects = objects
+    def __init__(self, objects: Objects, keep: Literal["ours", "theirs"] | None = None) -> None:
+        self.objects, self.keep = objects, keep
         self.conflicts: list[str] = []
         self.made: list[ShaFile] = []
         self.texts = 0
@@ -96,6 +101,8 @@ class _Work:
         if _same(mine, old):
             return yours
         merged = self._by_lines(old, mine, yours) if mine is not None and yours is not None else None
+        if merged is None and self.keep:
+            return mine if self.keep == "ours" else yours
         if merged is None:
             self.conflicts.append(path)
         return merged

@@ -4,17 +4,24 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from django.core.cache import cache
 from django.db import transaction
 from dulwich.objects import Blob, ShaFile
 
-from models_registry.accounts.policies import Actor, can_merge, can_open_pull_request, can_push_to_pull_request, can_write
+from models_registry.accounts.policies import (
+    Actor,
+    can_merge,
+    can_open_pull_request,
+    can_push_to_pull_request,
+    can_write,
+)
 from models_registry.cards.services import CARD, refuse_bad_card
 from models_registry.community.discussions import events, services
 from models_registry.community.discussions.models import PULL_REFS, Discussion, Kind, Status
 from models_registry.community.discussions.offers import take_up
-from models_registry.errors import BadRequest, Conflict, Forbidden, HeadMoved, NotFound, RevisionNotFound
+from models_registry.errors import BadRequest, Conflict, Forbidden, GatedRepo, HeadMoved, NotFound, RevisionNotFound
 from models_registry.repos import git_objects as git
 from models_registry.repos.commits import MOVED, AddContent, AddFile, Operation, advance, make_commit, write_commit
 from models_registry.repos.merges import History, Merged, RepositoryObjects, merge_trees
@@ -227,12 +234,7 @@ def _worked_out(pull: Discussion, state: PullState) -> Merged:
         raise BadRequest(f"Pull request {pull.number} changes nothing: push a commit to {pull.ref} first.")
     merged = _merge(pull.repository, state.base, state.target, state.head)
     if merged.conflicts:
-        more = f" and {len(merged.conflicts) - 5} more" if len(merged.conflicts) > 5 else ""
-        raise Conflict(
-            f"Pull request {pull.number} conflicts with {pull.target.removeprefix(HEADS)} in "
-            f"{', '.join(merged.conflicts[:5])}{more}: bring these files up to date on {pull.ref}, then merge.",
-            {"filesWithConflicts": merged.conflicts},
-        )
+        raise _conflict(pull, merged)
     _check_card(pull.repository, merged)
     return merged
 
@@ -240,10 +242,7 @@ def _worked_out(pull: Discussion, state: PullState) -> Merged:
 def _land(actor: Actor, pull: Discussion, state: PullState, merged: Merged, message: str, text: str) -> str:
     repository = pull.repository
     row = Ref.objects.get(repository=repository, name=pull.target)
-    tree, objects = merged.tree, merged.objects
-    if tree is None:
-        empty = git.make_tree([])
-        tree, objects = empty.id.decode(), [*objects, empty]
+    tree, objects = _tree(merged)
     made = make_commit(tree, [row.oid, state.head], actor.name, message)
     oid = advance(repository, pull.target, row, made, objects)
     pull.merge_oid = oid
@@ -253,6 +252,37 @@ def _land(actor: Actor, pull: Discussion, state: PullState, merged: Merged, mess
     services.set_status(actor, pull, Status.MERGED)
     logger.info("merged %s of %s as %s by %s", pull.ref, repository.path, oid, actor.name)
     return oid
+
+
+def bring_up_to_date(actor: Actor, pull: Discussion, keep: Literal["ours", "theirs"] | None = None) -> str:
+    """Merge the branch into the pull request's ref; returns the new commit's oid.
+
+    Args:
+        keep: for files which both sides changed: the pull request's own (`ours`) or the branch's (`theirs`).
+
+    Raises Conflict with `filesWithConflicts`, BadRequest when there is nothing new, HeadMoved.
+    """
+    require_push(actor, pull)
+    repository = pull.repository
+    state = state_of(pull)
+    branch = pull.target.removeprefix(HEADS)
+    if state.target is None:
+        raise Conflict(f"The branch {branch} is gone.")
+    if state.target == state.base:
+        raise BadRequest(f"Pull request {pull.number} holds all of {branch} already.")
+    merged = _merge(repository, state.base, state.head, state.target, keep)
+    if merged.conflicts:
+        raise _conflict(pull, merged)
+    _check_card(repository, merged)
+    with transaction.atomic():
+        services.lock(pull)
+        require_push(actor, pull)
+        if _heads(pull) != (state.head, state.target):
+            raise HeadMoved(MOVED)
+        row = Ref.objects.get(repository=repository, name=pull.ref)
+        tree, objects = _tree(merged)
+        made = make_commit(tree, [state.head, state.target], actor.name, f"Merge {branch} into {pull.ref}")
+        return advance(repository, pull.ref, row, made, objects)
 
 
 def commits_of(pull: Discussion, state: PullState) -> list[git.CommitInfo]:
@@ -269,7 +299,11 @@ def _message(pull: Discussion, state: PullState) -> str:
 def _require_open(actor: Actor, repository: Repository) -> None:
     services.require_discuss(actor, repository)
     if not can_open_pull_request(actor, repository):
-        raise Forbidden(f"{repository.full_name} is gated: ask for access first, then propose changes to its files.")
+        raise GatedRepo(
+            f"Access to {repository.kind.value} {repository.full_name} is restricted and you are not in the authorized "
+            "list. Ask for access on its page first.",
+            status=403,
+        )
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------
@@ -325,9 +359,27 @@ def _base(pull: Discussion, target: str, head: str) -> str:
     return History(pull.repository).merge_base(target, head) or pull.base_oid
 
 
-def _merge(repository: Repository, base: str, target: str, head: str) -> Merged:
-    trees = [commit_at(repository, oid).tree for oid in (base, target, head)]
-    return merge_trees(RepositoryObjects(repository), *trees)
+def _merge(
+    repository: Repository, base: str, ours: str, theirs: str, keep: Literal["ours", "theirs"] | None = None
+) -> Merged:
+    old, mine, yours = (commit_at(repository, oid).tree for oid in (base, ours, theirs))
+    return merge_trees(RepositoryObjects(repository), old, mine, yours, keep)
+
+
+def _tree(merged: Merged) -> tuple[str, list[ShaFile]]:
+    if merged.tree is not None:
+        return merged.tree, merged.objects
+    empty = git.make_tree([])
+    return empty.id.decode(), [*merged.objects, empty]
+
+
+def _conflict(pull: Discussion, merged: Merged) -> Conflict:
+    more = f" and {len(merged.conflicts) - 5} more" if len(merged.conflicts) > 5 else ""
+    return Conflict(
+        f"Pull request {pull.number} conflicts with {pull.target.removeprefix(HEADS)} in "
+        f"{', '.join(merged.conflicts[:5])}{more}: bring {pull.ref} up to date, choosing a side, then merge.",
+        {"filesWithConflicts": merged.conflicts},
+    )
 
 
 def _check_card(repository: Repository, merged: Merged) -> None:

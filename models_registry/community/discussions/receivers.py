@@ -24,7 +24,7 @@ def on_revision_published(
         return
     pull.repository = repository
     new = commit_at(repository, oid)
-    is_next = old_oid is None or new.parents == (old_oid,)
+    is_next = old_oid is None or new.parents[:1] == (old_oid,)
     commits = [new] if is_next or old_oid is None else History(repository).ahead(oid, old_oid)
     authors = {user.username: user for user in User.objects.filter(username__in={one.author for one in commits})}
     for commit in commits[-MAX_NOTED:]:

@@ -30,7 +30,7 @@ MAX_VERSIONS = 50  # of one comment
 # --- finding ------------------------------------------------------------------------------------------------------
 def require_discussions(repository: Repository) -> None:
     """Raises Forbidden where the repository's owner has turned them off."""
-    if getattr(repository, "discussions_disabled", False):
+    if repository.discussions_disabled:
         raise Forbidden(f"Discussions are disabled for {repository.full_name}: its owner can turn them on in settings.")
 
 

@@ -183,7 +183,8 @@ def test_a_deleted_repository_takes_its_discussions_along(model, talk, alice):
 
 
 def test_discussions_turned_off(talk, model, bob):
-    model.discussions_disabled = talk.repository.discussions_disabled = True
+    model.discussions_disabled = True
+    model.save()
     for refused in (
         lambda: services.open_discussion(Actor(bob), model, "Title", "words"),
         lambda: services.comment(Actor(bob), talk, "more"),
