@@ -134,8 +134,7 @@ def test_commits_need_the_right_and_the_branch(as_bob, as_alice, anonymous, mode
     assert api_commit(client_of(alice, "read"), model, line).status_code == 403
     assert api_commit(anonymous, model, line).status_code == 401
     assert api_commit(as_alice, model, line, branch="nope")["X-Error-Code"] == "RevisionNotFound"
-    answer = api_commit(as_alice, model, line, branch="main?create_pr=1")
-    assert answer.status_code == 501 and "pull requests" in answer.json()["error"]
+    assert api_commit(as_bob, model, line, branch="main?create_pr=1").status_code == 200
 
 
 def test_a_wrong_card_is_refused_at_push(as_alice, model):
@@ -213,7 +212,8 @@ def test_lfs_never_says_that_anothers_content_is_here(as_bob, as_alice, model, a
     store(make_repository(bob, "theirs"), DATA)
     assert "upload" in batch(as_alice).json()["objects"][0]["actions"]
     assert batch(as_alice, "download").json()["objects"][0]["error"]["code"] == 404
-    assert batch(as_bob).status_code == 403
+    # A reader may send it for a pull request (test_discussions_api.py), and is asked for the bytes all the same.
+    assert "upload" in batch(as_bob).json()["objects"][0]["actions"]
 
 
 @pytest.mark.parametrize(("oid", "size"), [("zz", 1), ("A" * 64, 1), (OID, -1), (OID, "1"), (OID, 2**60)])

@@ -2,11 +2,13 @@
 
 import subprocess
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models_registry.repos.lines import MAX_PAIRS, hunks, is_text, matching, merge_lines, split_lines
 
+# The machine may be busy with other things.
+LAWS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 TEXTS = st.lists(st.sampled_from([b"a", b"b", b"c", b"", b"\r"]), max_size=8).map(b"\n".join)
 EDITS = st.lists(st.sampled_from(["keep", "keep", "keep", "drop", "change", "insert"]), min_size=12, max_size=12)
 
@@ -24,17 +26,19 @@ def edited(edits, side):
     return b"".join(lines)
 
 
+@LAWS
 @given(TEXTS, TEXTS)
 def test_one_side_alone_is_taken_over(base, other):
     assert merge_lines(base, other, base) == other == merge_lines(base, base, other) == merge_lines(base, other, other)
 
 
+@LAWS
 @given(TEXTS, TEXTS, TEXTS)
 def test_the_sides_are_alike(base, ours, theirs):
     assert merge_lines(base, ours, theirs) == merge_lines(base, theirs, ours)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(LAWS, max_examples=60)
 @given(EDITS, EDITS)
 def test_a_merge_is_gits_merge(tmp_path_factory, mine, yours):
     folder = tmp_path_factory.mktemp("merge")
@@ -46,7 +50,7 @@ def test_a_merge_is_gits_merge(tmp_path_factory, mine, yours):
     assert merged == (done.stdout if done.returncode == 0 else None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(LAWS, max_examples=60)
 @given(TEXTS, TEXTS)
 def test_a_diff_can_be_applied_by_git(tmp_path_factory, before, after):
     if before == after:

@@ -11,6 +11,8 @@ from models_registry.repos import git_objects as git
 from models_registry.repos.git_objects import TreeItem
 from models_registry.repos.merges import MAX_TEXTS, History, merge_trees
 
+# The machine may be busy with other things.
+LAWS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 NAMES = ["a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", "f/a"]
 BODIES = [b"", b"1\n2\n3\n4\n5\n6\n", b"one\n2\n3\n4\n5\n6\n", b"1\n2\n3\n4\n5\nsix\n", b"\0binary\n", b"\0other\n"]
 
@@ -106,18 +108,20 @@ def gits_merge(folder, base, ours, theirs):
     return {path.decode(): run("cat-file", "blob", about.split()[2].decode()).stdout for about, _, path in rows}
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(LAWS, max_examples=80)
 @given(TREES, TREES, TREES)
 def test_a_merge_is_gits_merge(git_folder, base, ours, theirs):
     base, ours, theirs = of_their_own(base), of_their_own(ours), of_their_own(theirs)
     assert merged(base, ours, theirs)[0] == gits_merge(git_folder, base, ours, theirs)
 
 
+@LAWS
 @given(TREES, TREES)
 def test_one_side_alone_is_taken_over(base, other):
     assert merged(base, other, base)[0] == other == merged(base, base, other)[0] == merged(base, other, other)[0]
 
 
+@LAWS
 @given(TREES, TREES, TREES)
 def test_the_sides_are_alike_and_nothing_is_invented(base, ours, theirs):
     files, conflicts = merged(base, ours, theirs)
@@ -213,6 +217,7 @@ def ancestors(graph, oid):
     return found
 
 
+@LAWS
 @given(graphs(), st.data())
 def test_a_merge_base_is_a_best_common_ancestor(graph, data):
     one, other = (data.draw(st.sampled_from(sorted(graph))) for _ in range(2))
