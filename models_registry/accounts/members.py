@@ -77,14 +77,21 @@ def remove_member(actor: Actor, organization: Namespace, name: str) -> None:
     logger.info("%s left %s, by %s", name, organization.name, actor.name)
 
 
-def set_profile(actor: Actor, namespace: Namespace, *, full_name: str, details: str) -> None:
-    """Change what a profile says. Raises Unauthorized, Forbidden, BadRequest."""
+def set_profile(
+    actor: Actor, namespace: Namespace, *, full_name: str, details: str, private_by_default: bool | None = None
+) -> None:
+    """Change what a profile says, and whether new repositories are private unless somebody says otherwise.
+
+    Raises Unauthorized, Forbidden, BadRequest.
+    """
     require_administer(actor, namespace)
     full_name, details = full_name.strip(), details.strip()
     if "\0" in full_name + details or len(full_name) > 200 or len(details) > 500:
         raise BadRequest("A full name has at most 200 characters and the text about it 500, without NUL.")
     namespace.full_name, namespace.details = full_name or namespace.name, details
-    namespace.save(update_fields=["full_name", "details"])
+    if private_by_default is not None:
+        namespace.private_by_default = private_by_default
+    namespace.save(update_fields=["full_name", "details", "private_by_default"])
 
 
 def require_administer(actor: Actor, namespace: Namespace) -> None:

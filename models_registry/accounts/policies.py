@@ -120,6 +120,11 @@ def files_readable_by(actor: Actor, prefix: str = "") -> Q:
     return Q() if actor.is_superuser else readable & (ungated | _own(actor, prefix) | let_in)
 
 
+def can_ask_access(actor: Actor, repository) -> bool:
+    """Ask to be let through a gate: it gives one's address away, so it takes credentials for the whole account."""
+    return actor.has_whole_account and can_read(actor, repository)
+
+
 def can_write(actor: Actor, repository) -> bool:
     """Commit, branch, tag, upload. A contributor of an organisation may do so to what they created."""
     return actor.carries_on(Right.WRITE, repository) and _works_on(actor, repository)

@@ -10,9 +10,10 @@ from django.http import HttpRequest, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from models_registry.hfapi.base import endpoint
 from models_registry.repos.entries import Entry, entry_at, read_small
+from models_registry.repos.gating import split_revision_behind_gate
 from models_registry.repos.models import Repository, RepoType
-from models_registry.repos.revisions import split_revision
 from models_registry.repos.services import find_repository
 from models_registry.storage.delivery import Content, content_of_blob, content_of_bytes, serve
 from models_registry.storage.services import get_blob
@@ -50,7 +51,7 @@ def _find(request: HttpRequest, kind: RepoType, namespace: str, name: str, rest:
     actor = request.actor  # type: ignore[attr-defined]
     _ = actor.token  # asked for here, a wrong token is refused: a public file would not need to look at it
     repository = find_repository(actor, kind, f"{namespace}/{name}")
-    commit_oid, path = split_revision(actor, repository, rest)
+    commit_oid, path = split_revision_behind_gate(actor, repository, rest, endpoint(request))
     return repository, commit_oid, entry_at(repository, commit_oid, path)
 
 

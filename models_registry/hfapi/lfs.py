@@ -15,6 +15,7 @@ from models_registry.community.discussions import pulls
 from models_registry.community.discussions.offers import offer_blob, offered
 from models_registry.errors import BadRequest, Forbidden, NotFound
 from models_registry.hfapi.base import HubView, body_stream, endpoint, json_object
+from models_registry.repos.gating import require_files
 from models_registry.repos.models import Repository, RepositoryBlob, RepoType
 from models_registry.repos.services import find_repository, grant_blob
 from models_registry.storage.delivery import content_of_blob, serve
@@ -36,6 +37,8 @@ class Batch(HubView):
         if not isinstance(objects, list) or len(objects) > 1000:
             raise BadRequest("The field 'objects' must be a list of at most 1,000 objects.")
         is_offer = operation == "upload" and pulls.only_offers(self.actor, repository)
+        if operation == "download":
+            require_files(self.actor, repository, endpoint(request))
         wanted = [_object(item) for item in objects]
         oids = [oid for oid, _ in wanted]
         here = set(

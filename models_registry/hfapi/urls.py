@@ -7,6 +7,7 @@ from django.urls import path, re_path, register_converter
 
 from models_registry.errors import RepoNotFound
 from models_registry.hfapi import (
+    access,
     collections,
     discussions,
     extras,
@@ -115,6 +116,9 @@ urlpatterns = [
     path(f"{_REPO}/duplicate", lifecycle.DuplicateRepo.as_view()),
     path(f"{_REPO}/like", likes.Like.as_view()),
     path(f"{_REPO}/likers", likes.Likers.as_view()),
+    path(f"{_REPO}/user-access-request/handle", access.HandleAccess.as_view()),
+    path(f"{_REPO}/user-access-request/grant", access.GrantAccess.as_view()),
+    path(f"{_REPO}/user-access-request/<str:status>", access.AccessRequests.as_view()),
     path(f"{_REPO}/auth-check", repositories.AuthCheck.as_view()),
     path(f"{_REPO}/auth-check/<str:right>", repositories.AuthCheck.as_view()),
     path(f"{_REPO}/tree/<path:rest>", trees.Tree.as_view()),

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.policies import Actor, can_manage
 from models_registry.hfapi.base import endpoint
 from models_registry.pages.links import at, repository_link
 from models_registry.pages.sections import tabs
@@ -56,6 +56,7 @@ def frame(request: HttpRequest, repository: Repository, page: str, revision: str
             ("files", "Files", at(repository, "tree", revision)),
             ("history", "History", at(repository, "commits", revision)),
             *((key, title, f"{own}/{key}") for key, title in tabs()),
+            *([("settings", "Settings", f"{own}/settings")] if can_manage(actor_of(request), repository) else []),
         ],
     }
 

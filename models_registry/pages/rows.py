@@ -7,9 +7,11 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
+from models_registry.accounts.policies import can_read_files
 from models_registry.datasets.models import FileRows
 from models_registry.datasets.services import rows_of
 from models_registry.pages.links import at
+from models_registry.pages.places import actor_of
 from models_registry.repos.entries import Entry, list_entries
 from models_registry.repos.models import Repository
 from models_registry.repos.revisions import DEFAULT_BRANCH, branch_head
@@ -34,9 +36,9 @@ class Table:
 
 
 def section(request: HttpRequest, repository: Repository) -> SafeString | None:
-    """One file at a time, chosen by `?file=`; None when the dataset has no file of rows."""
+    """One file at a time, chosen by `?file=`; None without a file of rows which this person may read."""
     head = branch_head(repository)
-    if head is None:
+    if head is None or not can_read_files(actor_of(request), repository):
         return None
     entries = list_entries(repository, head, recursive=True)
     files = [entry for entry in entries if not entry.is_folder and entry.path.lower().endswith(DATA_ENDINGS)]

@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from models_registry.pages.views import account, device, files, history, home, people, repository, tokens
+from models_registry.pages.views import (
+    account,
+    device,
+    files,
+    gate,
+    history,
+    home,
+    people,
+    repository,
+    settings,
+    tokens,
+)
 from models_registry.repos.models import RepoType
 
 urlpatterns = [
@@ -30,9 +41,14 @@ for _kind in (RepoType.DATASET, RepoType.MODEL):
     _extra = {"kind": _kind}
     urlpatterns += [
         path(_base, repository.repository, _extra),
+        path(f"{_base}/settings", settings.settings, _extra),
+        path(f"{_base}/settings/access", settings.access, _extra),
         path(f"{_base}/tree/<path:rest>", files.tree, _extra),
         path(f"{_base}/blob/<path:rest>", files.blob, _extra),
         path(f"{_base}/commits/<path:rest>", history.commits, _extra),
         path(f"{_base}/commit/<str:sha>", history.commit, _extra),
     ]
+for _kind in RepoType:
+    _base = f"{_kind.url_prefix}<str:namespace>/<str:name>"
+    urlpatterns.append(path(f"{_base}/ask-access", gate.ask, {"kind": _kind}))
 urlpatterns.append(path("<str:namespace>", home.namespace))

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from models_registry.community.discussions import pulls
 from models_registry.errors import BadRequest, NotFound, TooLarge, Unauthorized
 from models_registry.hfapi.base import HubView, body_stream, endpoint, flag
+from models_registry.repos.gating import require_files
 from models_registry.repos.revisions import resolve_revision
 from models_registry.xet import services
 
@@ -23,6 +24,8 @@ class XetToken(HubView):
         create_pull = write and flag(request.query_params.get("create_pr", "false"))
         if write:
             offers = pulls.require_upload(self.actor, repository, rest, create_pull=create_pull)
+        else:
+            require_files(self.actor, repository, endpoint(request))
         # With create_pr clients write any revision, even "None": the commit says which branch is meant.
         if not create_pull:
             resolve_revision(self.actor, repository, rest)

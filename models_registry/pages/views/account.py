@@ -87,7 +87,7 @@ def new(request: HttpRequest) -> HttpResponse:
     context = {
         "kind": kind,
         "owner": owner,
-        "owners": _owners(user),
+        "owners": owners_of(user),
         "name": name,
         "private": private,
         "problem": problem,
@@ -107,7 +107,7 @@ def namespaces_of(user: User) -> list[str]:
     return [user.username, *rows.values_list("namespace__name", flat=True)]
 
 
-def _owners(user: User) -> list[str]:
+def owners_of(user: User) -> list[str]:
     """The namespaces in which this person may create, their own first."""
     roles = (Role.CONTRIBUTOR, Role.WRITE, Role.ADMIN)
     rows = Membership.objects.filter(user=user, role__in=roles).order_by("namespace__name")

@@ -9,9 +9,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
+from models_registry.hfapi.base import endpoint
 from models_registry.pages.links import at, trail
-from models_registry.pages.places import Place, find_place, frame, refs_of
+from models_registry.pages.places import Place, actor_of, find_place, frame, refs_of
 from models_registry.repos.entries import Entry, entry_at, last_commits, list_entries, read_small
+from models_registry.repos.gating import require_files
 from models_registry.repos.git_objects import CommitInfo
 from models_registry.repos.models import RepoType
 from models_registry.repos.revisions import find_entry
@@ -69,6 +71,7 @@ def blob(request: HttpRequest, kind: RepoType, namespace: str, name: str, rest: 
     if find_entry(place.repository, place.commit, place.path).is_folder:
         return redirect(at(place.repository, "tree", place.revision, place.path))
     entry = entry_at(place.repository, place.commit, place.path)
+    require_files(actor_of(request), place.repository, endpoint(request), place.path)
     commit = last_commits(place.repository, place.commit, [entry.path])[entry.path]
     text = _preview(place, entry)
     context = _around(request, place, "blob") | {

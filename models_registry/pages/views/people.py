@@ -121,16 +121,19 @@ def _members_page(
 
 def _profile(request: HttpRequest, namespace: Namespace) -> HttpResponse:
     acts.require_administer(actor_of(request), namespace)
-    full_name, details, problem = namespace.full_name, namespace.details, ""
+    full_name, details, problem, quiet = namespace.full_name, namespace.details, "", namespace.private_by_default
     if request.method == "POST":
         full_name, details = request.POST.get("full_name", ""), request.POST.get("details", "")
+        quiet = "private_by_default" in request.POST
         try:
-            acts.set_profile(actor_of(request), namespace, full_name=full_name, details=details)
+            acts.set_profile(
+                actor_of(request), namespace, full_name=full_name, details=details, private_by_default=quiet
+            )
             messages.success(request, "The profile is changed.")
             return redirect(f"/{namespace.name}")
         except HubError as error:
             problem = error.message
-    context = {"owner": namespace, "full_name": full_name, "details": details, "problem": problem}
+    context = {"owner": namespace, "full_name": full_name, "details": details, "problem": problem, "quiet": quiet}
     return render(request, "pages/profile.html", context, status=400 if problem else 200)
 
 

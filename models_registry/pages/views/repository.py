@@ -14,6 +14,7 @@ from models_registry.cards.services import CARD, card_at
 from models_registry.pages.links import at
 from models_registry.pages.places import actor_of, frame
 from models_registry.pages.sections import sections_of
+from models_registry.pages.views.gate import gate_of
 from models_registry.repos.entries import list_entries
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.revisions import DEFAULT_BRANCH, branch_head
@@ -29,6 +30,7 @@ def repository(request: HttpRequest, kind: RepoType, namespace: str, name: str) 
     head = branch_head(found)
     context = frame(request, found, "overview") | tags_of(found)
     context["sections"] = sections_of(request, found)
+    context["gate"] = gate_of(request, found)
     context["can_write"] = can_write(actor_of(request), found)
     if head:
         entries = sorted(list_entries(found, head), key=lambda entry: (not entry.is_folder, entry.path))
@@ -45,7 +47,7 @@ def repository(request: HttpRequest, kind: RepoType, namespace: str, name: str) 
 
 def card_html(repository: Repository, commit: str) -> SafeString:
     """The card of a commit as safe HTML. A commit never changes, so neither does its card."""
-    key = f"card-html:{repository.pk}:{commit}"
+    key = f"card-html:{repository.pk}:{commit}:{repository.full_name}"
     html = cache.get(key)
     if html is None:
         html = render_card(
