@@ -5,7 +5,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from models_registry.accounts.policies import Actor, can_manage
+from models_registry.accounts.policies import Actor, can_discuss, can_manage
+from models_registry.community.likes.services import likes
 from models_registry.hfapi.base import endpoint
 from models_registry.pages.links import at, repository_link
 from models_registry.pages.sections import tabs
@@ -51,6 +52,8 @@ def frame(request: HttpRequest, repository: Repository, page: str, revision: str
         "page": page,
         "revision": revision,
         "endpoint": endpoint(request),
+        "liked": likes(actor_of(request), repository),
+        "may_like": can_discuss(actor_of(request), repository),
         "tabs": [
             ("overview", "Model" if repository.kind is RepoType.MODEL else "Overview", own),
             ("files", "Files", at(repository, "tree", revision)),

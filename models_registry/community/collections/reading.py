@@ -10,6 +10,7 @@ from django.db.models.functions import RowNumber
 from models_registry.accounts.policies import (
     Actor,
     can_read_collection,
+    collections_editable_by,
     collections_readable_by,
     readable_by,
 )
@@ -62,7 +63,7 @@ def find_collection(actor: Actor, slug: str) -> Collection:
     found = Collection.objects.select_related("namespace").filter(pk=key).first() if key else None
     # Another owner's name before a collection would lend it that name.
     if found is None or found.namespace.name.lower() != owner.lower() or not can_read_collection(actor, found):
-        raise NotFound("Collection not found", status=401 if actor.is_anonymous else 404)
+        raise NotFound("Collection not found")
     return found
 
 
@@ -87,6 +88,12 @@ def list_collections(actor: Actor, *, owner: str = "", item: str = "", sort: str
             return rows.none()
         rows = rows.filter(Exists(CollectionItem.objects.filter(collection=OuterRef("pk"), **what.lookup())))
     return rows.order_by(*order)
+
+
+def collections_to_edit(actor: Actor) -> QuerySet[Collection]:
+    """Those which this person may change, newest changes first."""
+    rows = Collection.objects.filter(collections_editable_by(actor)).select_related("namespace")
+    return rows.order_by("-last_updated", "-pk")
 
 
 def items_readable_by(actor: Actor) -> Q:
@@ -124,7 +131,7 @@ def resolve_item(actor: Actor, kind: str, ident: str) -> What:
         return What(what, paper=ident)
     if what is ItemType.COLLECTION:
         return What(what, target=find_collection(actor, ident))
-    return What(what, repository=find_repository(actor, RepoType(kind), ident))
+    return What(what, repository=find_repository(actor, RepoType(kind), ident, follow=True))
 
 
 def _what(actor: Actor, text: str) -> What | None:

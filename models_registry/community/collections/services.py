@@ -75,7 +75,7 @@ def update_collection(
     position: int | None = None,
 ) -> None:
     """Change what is given. Raises Unauthorized, Forbidden, BadRequest, Conflict."""
-    _require(actor, collection)
+    require_edit(actor, collection)
     changes: dict[str, object] = {}
     if title is not None:
         changes["title"] = _title(title)
@@ -102,7 +102,7 @@ def update_collection(
 
 
 def delete_collection(actor: Actor, collection: Collection) -> None:
-    _require(actor, collection)
+    require_edit(actor, collection)
     slug = collection.slug
     with transaction.atomic():
         Namespace.objects.select_for_update().get(pk=collection.namespace_id)
@@ -118,7 +118,7 @@ def delete_collection(actor: Actor, collection: Collection) -> None:
 
 def add_item(actor: Actor, collection: Collection, what: What, note: str = "") -> CollectionItem:
     """Put something at the end. Raises Unauthorized, Forbidden, BadRequest; Conflict when it is there already."""
-    _require(actor, collection)
+    require_edit(actor, collection)
     note = _bounded(note, "note", NOTE_MAX)
     if what.target is not None and what.target.pk == collection.pk:
         raise BadRequest("A collection can not hold itself.")
@@ -141,7 +141,7 @@ def update_item(
     actor: Actor, collection: Collection, ident: str, *, note: str | None = None, position: int | None = None
 ) -> CollectionItem:
     """Change an item's note or its place among the items which this actor sees. Raises NotFound, BadRequest, …"""
-    _require(actor, collection)
+    require_edit(actor, collection)
     with transaction.atomic():
         rows = _locked_items(collection)
         item = _item(rows, actor, ident)
@@ -157,7 +157,7 @@ def update_item(
 
 
 def remove_item(actor: Actor, collection: Collection, ident: str) -> None:
-    _require(actor, collection)
+    require_edit(actor, collection)
     with transaction.atomic():
         rows = _locked_items(collection)
         _item(rows, actor, ident).delete()
@@ -186,7 +186,7 @@ def upvotes(actor: Actor, collection: Collection) -> bool:
     return actor.user is not None and Upvote.objects.filter(collection=collection, user=actor.user).exists()
 
 
-def _require(actor: Actor, collection: Collection) -> None:
+def require_edit(actor: Actor, collection: Collection) -> None:
     if actor.is_anonymous:
         raise Unauthorized("Sign in or send a token with the role write.")
     if not can_edit_collection(actor, collection):

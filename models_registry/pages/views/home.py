@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from models_registry.accounts.members import follow_counts, follows
 from models_registry.accounts.policies import Actor, can_administer, can_follow, readable_by
+from models_registry.community.collections.reading import list_collections
 from models_registry.pages.links import repository_link
 from models_registry.pages.places import actor_of
 from models_registry.pages.sections import notes_of
@@ -23,7 +24,12 @@ ROWS_A_PAGE = 30
 _NEWEST = 6
 _SHOWN_TAGS = 4
 _FACET_TAGS = 24
-_SORTS = (("last_modified", "Newest changes"), ("created_at", "Newest"), ("downloads", "Most downloads"))
+_SORTS = (
+    ("last_modified", "Newest changes"),
+    ("created_at", "Newest"),
+    ("downloads", "Most downloads"),
+    ("likes", "Most likes"),
+)
 
 
 @require_safe
@@ -98,6 +104,7 @@ def namespace(request: HttpRequest, namespace: str) -> HttpResponse:
         "following": following,
         "may_follow": can_follow(actor) and actor.user != owner.user,
         "follows": follows(actor, owner),
+        "collections": list(list_collections(actor, owner=owner.name)[: _NEWEST + 1]),
         "administers": can_administer(actor, owner),
     }
     return render(request, "pages/namespace.html", context)
