@@ -5,12 +5,14 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import skip_or_fail
-from tests.live.hub_process import Hub
+from tests.live import results
+from tests.live.hub_process import Hub, outer_environment
 
 pytestmark = pytest.mark.live
 WEIGHTS = random.Random(4).randbytes(2_000_000)
@@ -24,6 +26,21 @@ def hf(
     return subprocess.run(
         [program, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
+
+
+@pytest.fixture(autouse=True)
+def kept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The outcome of each test is its line of the table."""
+    before = request.session.testsfailed
+    yield
+    word, _, title = request.node.originalname.removeprefix("test_").partition("_")
+    if "span" in request.fixturenames:
+        title += f" {request.getfixturevalue('span')}"
+    outcome = "ok" if request.session.testsfailed == before else "FAILED"
+    argv = ["curl", "--version"] if word == "curl" else [str(Path(sys.executable).with_name("hf")), "version"]
+    said = subprocess.run(argv, env=outer_environment(), capture_output=True, text=True, check=False).stdout.split()
+    version = next(text for text in said if text[:1].isdigit())
+    results.add(results.TOOLS, word, version, {title.replace("_", " "): outcome})
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,15 @@ class Files(Area):
         small = get_hf_file_metadata(hf_hub_url(repo, "config.json"))
         assert (small.commit_hash, small.size) == (sha, 2) and len(small.etag) == 40
         large = get_hf_file_metadata(hf_hub_url(repo, "lfs.bin"))
-        assert large.size == 11 and len(large.etag) == 64 and (large.xet_file_data is not None) is self.xet
+        assert large.size == 11 and len(large.etag) == 64
+
+    def expect_a_file_which_came_by_xet_tells_its_xet_hash(self) -> None:
+        if not self.xet:
+            return
+        repo = self.repo()
+        self.put(repo, {"lfs.bin": b"LFS content"})
+        assert get_hf_file_metadata(hf_hub_url(repo, "lfs.bin")).xet_file_data is not None
+        assert self.api.get_paths_info(repo, ["lfs.bin"])[0].xet_hash
 
     def expect_a_local_folder_is_not_pulled_twice(self) -> None:
         repo = self.repo()
