@@ -40,7 +40,7 @@ def prepare(hub: Hub) -> dict[str, str]:
         "newMessage"
     ]["id"]
     names["pr"] = str(
-        post(f"/api/models/{names['repo']}/discussions", {"title": "PR", "description": "x", "pullRequest": True})[
+        post(f"/api/models/{names['repo']}/discussions", {"title": "A pull request", "description": "x", "pullRequest": True})[
             "num"
         ]
     )

@@ -68,7 +68,7 @@ class Community(Area):
         )
         found = first(self.api.get_discussion_details(repo, pr.num))
         assert found == edited and found.edited is True and found.content == "**Edited** comment 🤗"
-        assert found.id == first(pr).id and found.edited_at and found.last_edited_by == ROBOT
+        assert found.id == first(pr).id and found.last_edited_at and found.last_edited_by == ROBOT
         text = "  # Multi-line\n\n **With** *formatting* & [links](http://hf.co)! 💥\n"
         new = self.api.comment_discussion(repo, talk.num, text)
         events = self.api.get_discussion_details(repo, talk.num).events
