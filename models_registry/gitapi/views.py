@@ -10,12 +10,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.views.decorators.csrf import csrf_exempt
 
 from models_registry.accounts.policies import Actor
-from models_registry.errors import BadRequest, Forbidden, HubError, TooLarge, Unauthorized
+from models_registry.errors import BadRequest, Forbidden, HubError, RepoMoved, TooLarge, Unauthorized
 from models_registry.gitapi import fetching, receiving
 from models_registry.gitapi.pktlines import Reader
 from models_registry.gitapi.references import advertise
 from models_registry.hfapi.base import body_stream, endpoint
-from models_registry.hfapi.errors import headers_of
+from models_registry.hfapi.errors import headers_of, redirected
 from models_registry.repos.gating import require_files
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.services import find_repository, require_write
@@ -34,7 +34,8 @@ def git_view(view: View) -> View:
     def answered(request: HttpRequest, *args: Any, **options: Any) -> HttpResponseBase:
         try:
             return view(request, *args, **options)
-        except HubError as error:
+        except HubError as refusal:
+            error = redirected(refusal, request) if isinstance(refusal, RepoMoved) else refusal
             headers = headers_of(error)
             if error.status == 401:
                 headers["WWW-Authenticate"] = 'Basic realm="FitHub: any user name, a token as the password"'

@@ -66,6 +66,17 @@ def test_writes_to_an_old_name_keep_method_and_body(as_alice, as_bob, model):
     assert (put.status_code, put["Location"]) == (307, "/api/models/alice/n/settings")
 
 
+def test_git_is_led_to_the_new_name(as_alice, as_bob, anonymous, alice):
+    make_repository(alice, "m", RepoType.DATASET)
+    move(as_alice, "alice/m", "alice/n", "dataset")
+    for old, new in (("m", "n"), ("m.git", "n.git")):
+        url = "/datasets/alice/{}/info/refs?service=git-upload-pack"
+        answer = anonymous.get(url.format(old))
+        assert (answer.status_code, answer["Location"]) == (307, url.format(new))
+    Repository.objects.update(private=True)
+    assert as_bob.get(url.format("m")).status_code == 404 and anonymous.get(url.format("m")).status_code == 401
+
+
 def test_pages_of_an_old_name_lead_on(as_alice, visitor, model):
     move(as_alice, "alice/m", "alice/n")
     for page in ("", "/tree/main", "/commits/main", "/jobs"):
