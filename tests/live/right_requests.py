@@ -40,9 +40,10 @@ def prepare(hub: Hub) -> dict[str, str]:
         "newMessage"
     ]["id"]
     names["pr"] = str(
-        post(f"/api/models/{names['repo']}/discussions", {"title": "A pull request", "description": "x", "pullRequest": True})[
-            "num"
-        ]
+        post(
+            f"/api/models/{names['repo']}/discussions",
+            {"title": "A pull request", "description": "x", "pullRequest": True},
+        )["num"]
     )
     made = post("/api/collections", {"title": f"Right {mark}", "namespace": "bob", "private": False})
     names["slug"] = made["slug"]
