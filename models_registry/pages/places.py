@@ -66,7 +66,9 @@ def frame(request: HttpRequest, repository: Repository, page: str, revision: str
 
 def refs_of(repository: Repository, page: str) -> list[tuple[str, list[tuple[str, str]]]]:
     """The revisions to choose from: (title of the group, [(name, link)])."""
-    rows = list(Ref.objects.filter(repository=repository).order_by("name").values_list("name", flat=True)[:_MAX_REFS])
+    # Pull requests are chosen on their own pages.
+    refs = Ref.objects.filter(repository=repository).exclude(name__startswith="refs/pr/").order_by("name")
+    rows = list(refs.values_list("name", flat=True)[:_MAX_REFS])
     groups = []
     for prefix, title in _GROUPS:
         names = [row for row in rows if row.startswith(prefix)]

@@ -1,11 +1,13 @@
 """The site's routes. Fixed words come first: they can name no user (accounts/services.py RESERVED)."""
 
-from django.urls import path
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
 
 from models_registry.pages.views import (
     account,
     collections,
     device,
+    discussions,
     files,
     gate,
     history,
@@ -18,6 +20,25 @@ from models_registry.pages.views import (
     webhooks,
 )
 from models_registry.repos.models import RepoType
+
+
+class NumberConverter(StringConverter):
+    """A discussion's number: no zero in front, and none which no database holds."""
+
+    regex = "[1-9][0-9]{0,8}"
+
+
+class ActConverter(StringConverter):
+    regex = "comment|title|status|pin|merge|update"
+
+
+class ChangeConverter(StringConverter):
+    regex = "edit|hide"
+
+
+register_converter(NumberConverter, "number")
+register_converter(ActConverter, "act")
+register_converter(ChangeConverter, "change")
 
 urlpatterns = [
     path("", home.home),
@@ -66,6 +87,15 @@ for _kind in (RepoType.DATASET, RepoType.MODEL):
         path(f"{_base}/blob/<path:rest>", files.blob, _extra),
         path(f"{_base}/commits/<path:rest>", history.commits, _extra),
         path(f"{_base}/commit/<str:sha>", history.commit, _extra),
+        path(f"{_base}/discussions", discussions.discussions, _extra),
+        path(f"{_base}/discussions/new", discussions.new, _extra),
+        path(f"{_base}/discussions/<number:num>", discussions.discussion, _extra),
+        path(f"{_base}/discussions/<number:num>/files", discussions.changes, _extra),
+        path(f"{_base}/discussions/<number:num>.diff", discussions.diff, _extra),
+        path(f"{_base}/discussions/<number:num>/<act:what>", discussions.act, _extra),
+        path(
+            f"{_base}/discussions/<number:num>/comment/<str:comment>/<change:what>", discussions.act_on_comment, _extra
+        ),
     ]
 for _kind in RepoType:
     _base = f"{_kind.url_prefix}<str:namespace>/<str:name>"
