@@ -8,9 +8,10 @@ class GitApiConfig(AppConfig):
 
     def ready(self) -> None:
         from models_registry.gitapi.packs import forget
-        from models_registry.repos.events import repository_deleted
+        from models_registry.repos.events import history_rewritten, repository_deleted
 
-        def on_repository_deleted(sender: object, *, repository: Any, **_: Any) -> None:
+        def throw_away(sender: object, *, repository: Any, **_: Any) -> None:
             forget(repository)
 
-        repository_deleted.connect(on_repository_deleted, dispatch_uid="models_registry.gitapi", weak=False)
+        for signal in (history_rewritten, repository_deleted):
+            signal.connect(throw_away, dispatch_uid="models_registry.gitapi", weak=False)

@@ -22,3 +22,6 @@ repository_settings_changed = Signal()
 
 # repository: Repository, just before it is deleted; actor: who deletes it.
 repository_deleted = Signal()
+
+# repository: Repository whose refs left commits behind (squashed, rewritten): copies of the past may be thrown away.
+history_rewritten = Signal()

@@ -24,7 +24,7 @@ from models_registry.repos.events import revision_published
 from models_registry.repos.models import GitObject, Ref, Repository, RepositoryBlob
 from models_registry.repos.paths import check_path, check_ref_part
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS
-from models_registry.repos.services import require_write
+from models_registry.repos.services import require_free_ref, require_write
 from models_registry.repos.wellformed import check_commit, check_tag, check_tree
 
 logger = logging.getLogger(__name__)
@@ -134,25 +134,13 @@ def _move(repository: Repository, update: Update, checked: _Checked | None) -> s
     if checked is None:
         Ref.objects.filter(repository=repository, name=update.ref, oid=row.oid if row else "").delete()
     elif row is None:
-        _require_free(repository, update.ref)
+        require_free_ref(repository, update.ref)
         Ref.objects.create(repository=repository, name=update.ref, oid=checked.commit, tag_oid=checked.tag)
     else:
         rows = Ref.objects.filter(pk=row.pk, oid=row.oid, tag_oid=row.tag_oid)
         if rows.update(oid=checked.commit, tag_oid=checked.tag, updated_at=timezone.now()) != 1:
             raise BadRequest("The ref was moved by someone else since you fetched: fetch first, then push again.")
     return row.oid if row else None
-
-
-def _require_free(repository: Repository, ref: str) -> None:
-    """git keeps refs as files: where there is `a` there can be no `a/b`."""
-    if len(ref) > 255:
-        raise BadRequest("The ref's name is longer than 255 characters.")
-    parts = ref.split("/")
-    above = ["/".join(parts[:n]) for n in range(3, len(parts))]
-    rows = Ref.objects.filter(repository=repository)
-    there = rows.filter(name__in=above).first() or rows.filter(name__startswith=f"{ref}/").first()
-    if there:
-        raise BadRequest(f"{ref} can not be made beside {there.name}: git takes one for a folder of the other.")
 
 
 def _announce(repository: Repository, update: Update, checked: _Checked | None, old: str | None) -> None:

@@ -1,5 +1,6 @@
 """Acts on repositories: create, find, change, delete; branches and tags."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -31,7 +32,8 @@ from models_registry.repos.events import (
     repository_settings_changed,
     revision_published,
 )
-from models_registry.repos.models import Gate, Ref, Repository, RepositoryBlob, RepoType
+from models_registry.repos.git_objects import pointer_text
+from models_registry.repos.models import Gate, GitObject, Ref, Repository, RepositoryBlob, RepoType
 from models_registry.repos.paths import check_ref_part
 from models_registry.repos.redirects import repository_once_named, take_name
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS, resolve_revision
@@ -265,6 +267,11 @@ def grant_blob(repository: Repository, blob: Blob) -> None:
         if is_new:
             grown = F("used_storage_bytes") + blob.size_bytes
             Repository.objects.filter(pk=repository.pk).update(used_storage_bytes=grown)
+            # A pointer whose content was deleted for good, and which is here again.
+            text = pointer_text(blob.sha256, blob.size_bytes)
+            oid = hashlib.sha1(b"blob %d\0" % len(text) + text, usedforsecurity=False).hexdigest()
+            pointers = GitObject.objects.filter(repository=repository, oid=oid)
+            pointers.update(sha256=blob.sha256, size_bytes=blob.size_bytes)
 
 
 def find_namespace(name: str) -> Namespace:
@@ -293,10 +300,21 @@ def _create_ref(repository: Repository, ref: str, oid: str, *, overwrite: bool) 
         if row:
             Ref.objects.filter(pk=row.pk).update(oid=oid)
         else:
-            if len(ref) > 255:
-                raise BadRequest("The name is longer than 255 characters.")
+            require_free_ref(repository, ref)
             Ref.objects.create(repository=repository, name=ref, oid=oid)
         entries = cache(partial(list_entries, repository, oid, recursive=True))
         revision_published.send(
             Repository, repository=repository, ref=ref, oid=oid, old_oid=row.oid if row else None, entries=entries
         )
+
+
+def require_free_ref(repository: Repository, ref: str) -> None:
+    """git keeps refs as files: where there is `a` there can be no `a/b`."""
+    if len(ref) > 255:
+        raise BadRequest("The ref's name is longer than 255 characters.")
+    parts = ref.split("/")
+    above = ["/".join(parts[:n]) for n in range(3, len(parts))]
+    rows = Ref.objects.filter(repository=repository)
+    there = rows.filter(name__in=above).first() or rows.filter(name__startswith=f"{ref}/").first()
+    if there:
+        raise BadRequest(f"{ref} can not be made beside {there.name}: git takes one for a folder of the other.")

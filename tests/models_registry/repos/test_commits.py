@@ -221,3 +221,11 @@ def test_concurrent_commits_lose_nothing(alice):
     assert errors == []
     assert len(paths(model)) == 21 and len(read_history(model, branch_head(model))) == 21
     assert Ref.objects.filter(repository=model).count() == 1
+
+
+def test_no_branch_below_or_above_another(alice, model) -> None:
+    """git keeps refs as files: it could not clone a repository which has both."""
+    create_branch(Actor(alice), model, "feature/x")
+    for name in ("feature", "feature/x/y", "main/x"):
+        with pytest.raises(BadRequest, match="beside refs/heads/"):
+            create_branch(Actor(alice), model, name)

@@ -1,0 +1,102 @@
+"""LFS uploads in parts: for files which a client would rather not send in one request (hub-protocol §2.6.3b).
+
+A part lies in the staging folder under a name which says what it is part of, so any request finds it and a part which
+was cut off is simply sent again. What is never completed, the sweeper takes away after a day.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from models_registry.errors import BadRequest
+from models_registry.repos.models import Repository
+from models_registry.storage.blobstore import full_disk_said, staging_folder
+from models_registry.storage.models import Blob
+from models_registry.storage.services import staged, take_in
+
+PART_BYTES = 64 * 1024 * 1024
+MOST_PARTS = 1000
+BLOCK_BYTES = 1024 * 1024
+
+
+def chunk_bytes(size: int) -> int:
+    """How long each part but the last is."""
+    return max(PART_BYTES, -(-size // MOST_PARTS))
+
+
+def count_of(size: int, chunk: int) -> int:
+    return max(1, -(-size // chunk))
+
+
+def action(sign: Callable[[dict[str, Any]], str], size: int, seconds: int) -> dict[str, Any]:
+    """The `upload` action: a numbered URL for each part, and the one which completes. `sign` makes a URL of claims."""
+    chunk = chunk_bytes(size)
+    numbers = range(1, count_of(size, chunk) + 1)
+    parts = {f"{number:05d}": sign({"operation": "part", "part": number, "chunk": chunk}) for number in numbers}
+    return {
+        "href": sign({"operation": "complete", "chunk": chunk}),
+        "header": {"chunk_size": str(chunk), **parts},
+        "expires_in": seconds,
+    }
+
+
+def take_part(repository: Repository, claims: dict[str, Any], stream: BinaryIO) -> str:
+    """Keep a part until the file is complete. Returns its etag. Raises BadRequest when its length is wrong."""
+    number, chunk = claims["part"], claims["chunk"]
+    expected = min(chunk, claims["size"] - (number - 1) * chunk)
+    with staged(stream, expected) as (path, digest, length), full_disk_said():
+        if length != expected:
+            raise BadRequest(f"Part {number} has {length:,} bytes, not {expected:,}: send it again.")
+        path.rename(_path(repository, claims, number))
+    return digest
+
+
+def complete(repository: Repository, claims: dict[str, Any], data: dict[str, Any]) -> Blob:
+    """Put the parts together and check the whole. Raises BadRequest saying which part is missing or wrong."""
+    count = count_of(claims["size"], claims["chunk"])
+    given = data.get("parts")
+    if data.get("oid") != claims["oid"] or not isinstance(given, list):
+        raise BadRequest("The body must be {'oid': …, 'parts': [{'partNumber': …, 'etag': …}, …]} of this upload.")
+    etags: dict[Any, Any] = {}
+    for row in given:
+        number, etag = (row.get("partNumber"), row.get("etag")) if isinstance(row, dict) else (None, None)
+        if not isinstance(number, int) or not isinstance(etag, str):
+            raise BadRequest("Every part is {'partNumber': number, 'etag': text}.")
+        etags[number] = etag.strip().removeprefix("W/").strip('"')
+    if sorted(etags) != list(range(1, count + 1)):
+        raise BadRequest(f"This upload has the parts 1 to {count}: send them all, and name each once.")
+    paths = [_path(repository, claims, number) for number in range(1, count + 1)]
+    for number, path in enumerate(paths, 1):
+        if not path.is_file():
+            raise BadRequest(f"Part {number} has not arrived: send it, then complete again.")
+    joined = cast(BinaryIO, _Joined(paths, [etags[number] for number in range(1, count + 1)]))
+    blob = take_in(joined, claims["oid"], claims["size"])
+    for path in paths:
+        path.unlink(missing_ok=True)
+    return blob
+
+
+class _Joined:
+    """The parts as one stream; each is checked against the etag under which it was taken."""
+
+    def __init__(self, paths: list[Path], etags: list[str]) -> None:
+        self._blocks = self._read(paths, etags)
+
+    def read(self, size: int = -1, /) -> bytes:
+        return next(self._blocks, b"")
+
+    @staticmethod
+    def _read(paths: list[Path], etags: list[str]) -> Iterator[bytes]:
+        for number, (path, etag) in enumerate(zip(paths, etags, strict=True), 1):
+            digest = hashlib.sha256()
+            with path.open("rb") as file:
+                while block := file.read(BLOCK_BYTES):
+                    digest.update(block)
+                    yield block
+            if digest.hexdigest() != etag:
+                raise BadRequest(f"Part {number} is not the one of this etag: send it again.")
+
+
+def _path(repository: Repository, claims: dict[str, Any], number: int) -> Path:
+    return staging_folder() / f"lfs-{repository.pk}-{claims['oid']}-{claims['chunk']}-{number:05d}"
