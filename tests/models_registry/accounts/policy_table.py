@@ -45,22 +45,34 @@ TABLE = {
     "write":   {"public":  "s n n n y y y y y | n n n y n y n",
                 "private": "- - n n y y y y y | n - n y - y n",
                 "gated":   "s n n n y y y y y | n n n y n y n"},
+    "push":    {"public":  "s n n n y y y y y | n n n y n y n",
+                "private": "s - n n y y y y y | n - n y - y n",
+                "gated":   "s n n n y y y y y | n n n y n y n"},
     "manage":  {"public":  "s n n n y y y y y | n n n y n y n",
                 "private": "- - n n y y y y y | n - n y - y n",
                 "gated":   "s n n n y y y y y | n n n y n y n"},
     "move":    {"public":  "s n n n y y y y y | n n n n n y n",
                 "private": "- - n n y y y y y | n - n n - y n",
                 "gated":   "s n n n y y y y y | n n n n n y n"},
+    "discuss": {"public":  "s y y y y y y y y | n n n n n n y",
+                "private": "- - y y y y y y y | n - n n - n y",
+                "gated":   "s y y y y y y y y | n n n n n n y"},
     "create":  {"public":  "s n n y y y y y y | n n n n n y n"},
+    "collect": {"public":  "s n n y y y y y y | n n n n n n n"},
     "members": {"public":  "s n n n n n y . y | n n n n n n n"},
+    "hooks":   {"public":  "s y y y y y y y y | n n n n n n n"},
 }  # fmt: skip
 GROUPS = {
     "see": "see that it is there: info, listings, file names, commits, discussions",
     "files": "read files: download, LFS, Xet, git clone",
-    "write": "commit, branch, tag, upload, squash, merge, git push",
+    "write": "commit, branch, tag, upload, squash, merge",
+    "push": "git push; git asks anonymous callers for a token, whatever is there",
     "manage": "settings, access requests, delete",
     "move": "rename it, or move it to another namespace",
+    "discuss": "open discussions and pull requests, comment, like",
     "create": "make a repository in the namespace",
+    "collect": "make collections in the namespace",
+    "hooks": "make webhooks of one's own",
     "members": "add, change and remove members of the organisation",
 }
 
@@ -245,6 +257,49 @@ def lfs_upload(on: Stage) -> Any:
     return _lfs(on, "upload", "1" * 64, 3)
 
 
+@act("files")
+def git_fetch(on: Stage) -> Any:
+    return on.client.get(f"/{on.name}.git/info/refs?service=git-upload-pack", headers={"Git-Protocol": "version=2"})
+
+
+@act("files")
+def git_list_refs(on: Stage) -> Any:
+    url, kind = f"/{on.name}.git/git-upload-pack", "application/x-git-upload-pack-request"
+    return on.client.post(url, b"0014command=ls-refs\n0000", content_type=kind, headers={"Git-Protocol": "version=2"})
+
+
+@act("push")
+def git_push(on: Stage) -> Any:
+    return on.client.get(f"/{on.name}.git/info/refs?service=git-receive-pack")
+
+
+@act("push")
+def git_push_away_a_branch(on: Stage) -> Any:
+    command = f"{on.head} {'0' * 40} refs/heads/side\0report-status delete-refs\n".encode()
+    body = f"{len(command) + 4:04x}".encode() + command + b"0000"
+    url, kind = f"/{on.name}.git/git-receive-pack", "application/x-git-receive-pack-request"
+    answer = on.client.post(url, body, content_type=kind)
+    if answer.status_code == 200 and b"ok refs/heads/side" not in b"".join(answer):
+        return 404
+    return answer
+
+
+# --- discuss --------------------------------------------------------------------------------------------------------
+@act("see")
+def likers(on: Stage) -> Any:
+    return on.client.get(on.api("/likers"))
+
+
+@act("discuss")
+def like(on: Stage) -> Any:
+    return on.post(on.api("/like"))
+
+
+@act("discuss")
+def unlike(on: Stage) -> Any:
+    return on.client.delete(on.api("/like"))
+
+
 # --- manage ---------------------------------------------------------------------------------------------------------
 @act("manage")
 def settings(on: Stage) -> Any:
@@ -281,3 +336,14 @@ def add_a_member(on: Stage) -> Any:
 @act("members")
 def remove_a_member(on: Stage) -> Any:
     return on.client.delete(f"/api/organizations/{on.namespace}/members/member")
+
+
+@act("collect")
+def make_a_collection(on: Stage) -> Any:
+    return on.post("/api/collections", {"title": "Good ones", "namespace": on.namespace, "private": True})
+
+
+@act("hooks")
+def make_a_webhook(on: Stage) -> Any:
+    watched = [{"type": "org", "name": on.namespace}]
+    return on.post("/api/settings/webhooks", {"url": "https://example.org/hook", "watched": watched})
