@@ -59,6 +59,7 @@ def _page(request: HttpRequest, *, value: str = "", problem: str = "", form: Any
         "form": form,
         "role": form.get("role", "read"),
         "chosen": form.getlist("right") if hasattr(form, "getlist") else [],
+        "places_chosen": form.getlist("namespace") if hasattr(form, "getlist") else [],
         "namespaces": namespaces_of(user),
         "rights": _RIGHTS,
         "endpoint": endpoint(request),
