@@ -124,6 +124,7 @@ def comment(actor: Actor, discussion: Discussion, text: str) -> Event:
 
 def edit_comment(actor: Actor, found: Event, text: str) -> Event:
     """Change the words of one's own comment; what it said before stays to be seen."""
+    _require_signed_in(actor)
     require_discussions(found.discussion.repository)
     if not can_edit_comment(actor, found):
         raise Forbidden("Only who wrote a comment may edit it.")
@@ -144,6 +145,7 @@ def edit_comment(actor: Actor, found: Event, text: str) -> Event:
 
 def hide_comment(actor: Actor, found: Event) -> Event:
     """Take a comment's words away for ever, and all that it said before."""
+    _require_signed_in(actor)
     require_discussions(found.discussion.repository)
     if not can_hide_comment(actor, found):
         raise Forbidden("Only who wrote a comment, or someone who may write to the repository, may hide it.")
@@ -188,6 +190,7 @@ def change_status(actor: Actor, discussion: Discussion, status: str, text: str =
 
 
 def set_pinned(actor: Actor, discussion: Discussion, *, pinned: bool) -> None:
+    _require_signed_in(actor)
     require_discussions(discussion.repository)
     if not can_moderate(actor, discussion.repository):
         raise Forbidden(f"Only who may write to {discussion.repository.full_name} may pin a discussion.")
@@ -254,11 +257,15 @@ def set_status(actor: Actor, discussion: Discussion, status: Status, **data: str
 # --- checks -------------------------------------------------------------------------------------------------------
 def require_discuss(actor: Actor, repository: Repository) -> None:
     """Raises Unauthorized, Forbidden."""
-    if actor.is_anonymous:
-        raise Unauthorized("Sign in or send a token with the role write to take part in discussions.")
+    _require_signed_in(actor)
     require_discussions(repository)
     if not can_discuss(actor, repository):
         raise Forbidden("This token may only read: use one with the role write to take part in discussions.")
+
+
+def _require_signed_in(actor: Actor) -> None:
+    if actor.is_anonymous:
+        raise Unauthorized("Sign in or send a token with the role write to take part in discussions.")
 
 
 def require_change(actor: Actor, discussion: Discussion) -> None:

@@ -41,7 +41,8 @@ TABLE = {
                 "private": "- - y y y y y y y | y - y y - y y",
                 "gated":   "y y y y y y y y y | y y y y y y y"},
     "files":   {"public":  "y y y y y y y y y | y y y y y y y",
-                "private": "- - y y y y y y y | y - y y - y y"},
+                "private": "- - y y y y y y y | y - y y - y y",
+                "gated":   "g g y y y y y y y | y g y y g y y"},
     "write":   {"public":  "s n n n y y y y y | n n n y n y n",
                 "private": "- - n n y y y y y | n - n y - y n",
                 "gated":   "s n n n y y y y y | n n n y n y n"},
@@ -51,12 +52,24 @@ TABLE = {
     "manage":  {"public":  "s n n n y y y y y | n n n y n y n",
                 "private": "- - n n y y y y y | n - n y - y n",
                 "gated":   "s n n n y y y y y | n n n y n y n"},
+    "gate":    {"gated":   "s n n n y y y y y | n n n y n y n"},
     "move":    {"public":  "s n n n y y y y y | n n n n n y n",
                 "private": "- - n n y y y y y | n - n n - y n",
                 "gated":   "s n n n y y y y y | n n n n n y n"},
     "discuss": {"public":  "s y y y y y y y y | n n n n n n y",
                 "private": "- - y y y y y y y | n - n n - n y",
                 "gated":   "s y y y y y y y y | n n n n n n y"},
+    "propose": {"public":  "s y y y y y y y y | n n n n n n y",
+                "private": "- - y y y y y y y | n - n n - n y",
+                "gated":   "s g y y y y y y y | n n n n n n y"},
+    "send":    {"public":  "s y y y y y y y y | n n n y n y y",
+                "private": "- - y y y y y y y | n - n y - y y",
+                "gated":   "s g y y y y y y y | n n n y n y y"},
+    "settle":  {"public":  "s n n n y y y y y | n n n n n n n",
+                "private": "- - n n y y y y y | n - n n - n n",
+                "gated":   "s n n n y y y y y | n n n n n n n"},
+    "reword":  {"public":  "s n n n n n n n n | n n n n n n n",
+                "private": "- - n n n n n n n | n - n n - n n"},
     "create":  {"public":  "s n n y y y y y y | n n n n n y n"},
     "collect": {"public":  "s n n y y y y y y | n n n n n n n"},
     "members": {"public":  "s n n n n n y . y | n n n n n n n"},
@@ -65,11 +78,16 @@ TABLE = {
 GROUPS = {
     "see": "see that it is there: info, listings, file names, commits, discussions",
     "files": "read files: download, LFS, Xet, git clone",
-    "write": "commit, branch, tag, upload, squash, merge",
+    "write": "commit, branch, tag, upload; hide comments, pin discussions",
     "push": "git push; git asks anonymous callers for a token, whatever is there",
-    "manage": "settings, access requests, delete",
+    "manage": "settings, delete",
+    "gate": "see access requests, let people in",
     "move": "rename it, or move it to another namespace",
-    "discuss": "open discussions and pull requests, comment, like",
+    "discuss": "open discussions, comment, like",
+    "propose": "open a pull request, and send files for it",
+    "settle": "rename and close discussions of others, push to their pull requests, merge",
+    "send": "send contents by LFS, for a commit or for a pull request",
+    "reword": "change somebody else's words",
     "create": "make a repository in the namespace",
     "collect": "make collections in the namespace",
     "hooks": "make webhooks of one's own",
@@ -94,6 +112,7 @@ class Stage:
     blob_bytes: int
     others_discussion: int
     others_pull: int
+    others_comment: str
 
     def api(self, rest: str = "") -> str:
         return f"/api/models/{self.name}{rest}"
@@ -252,7 +271,7 @@ def xet_write_token(on: Stage) -> Any:
     return on.client.get(on.api("/xet-write-token/main"))
 
 
-@act("write")
+@act("send")
 def lfs_upload(on: Stage) -> Any:
     return _lfs(on, "upload", "1" * 64, 3)
 
@@ -295,6 +314,88 @@ def like(on: Stage) -> Any:
     return on.post(on.api("/like"))
 
 
+@act("see")
+def discussions(on: Stage) -> Any:
+    return on.client.get(on.api("/discussions"))
+
+
+@act("see")
+def read_a_discussion(on: Stage) -> Any:
+    return on.client.get(on.api(f"/discussions/{on.others_discussion}"))
+
+
+@act("see")
+def read_a_pull_request(on: Stage) -> Any:
+    """Its words; its changes are files."""
+    return on.client.get(on.api(f"/discussions/{on.others_pull}?diff=1"))
+
+
+@act("files")
+def read_the_changes_of_a_pull_request(on: Stage) -> Any:
+    return on.client.get(f"/{on.name}/resolve/refs%2Fpr%2F{on.others_pull}/offer.txt")
+
+
+@act("discuss")
+def open_a_discussion(on: Stage) -> Any:
+    return on.post(on.api("/discussions"), {"title": "Another question", "description": "words", "pullRequest": False})
+
+
+@act("discuss")
+def comment(on: Stage) -> Any:
+    return on.post(on.api(f"/discussions/{on.others_discussion}/comment"), {"comment": "more words"})
+
+
+@act("propose")
+def open_a_pull_request(on: Stage) -> Any:
+    return on.post(on.api("/discussions"), {"title": "An offer", "description": "words", "pullRequest": True})
+
+
+@act("propose")
+def commit_as_a_pull_request(on: Stage) -> Any:
+    return _commit(on, "main", "?create_pr=1")
+
+
+@act("propose")
+def xet_write_token_for_a_pull_request(on: Stage) -> Any:
+    return on.client.get(on.api("/xet-write-token/main?create_pr=1"))
+
+
+@act("settle")
+def rename_a_discussion(on: Stage) -> Any:
+    return on.post(on.api(f"/discussions/{on.others_discussion}/title"), {"title": "A better title"})
+
+
+@act("settle")
+def close_a_discussion(on: Stage) -> Any:
+    return on.post(on.api(f"/discussions/{on.others_discussion}/status"), {"status": "closed"})
+
+
+@act("settle")
+def push_to_a_pull_request(on: Stage) -> Any:
+    return _commit(on, f"refs%2Fpr%2F{on.others_pull}")
+
+
+@act("write")
+def hide_a_comment(on: Stage) -> Any:
+    return on.post(on.api(f"/discussions/{on.others_discussion}/comment/{on.others_comment}/hide"))
+
+
+@act("write")
+def pin(on: Stage) -> Any:
+    return on.post(on.api(f"/discussions/{on.others_discussion}/pin"), {"pinned": True})
+
+
+@act("settle")
+def merge(on: Stage) -> Any:
+    return on.post(on.api(f"/discussions/{on.others_pull}/merge"))
+
+
+@act("reword")
+def edit_a_comment(on: Stage) -> Any:
+    url = on.api(f"/discussions/{on.others_discussion}/comment/{on.others_comment}/edit")
+    return on.post(url, {"content": "other words"})
+
+
 @act("discuss")
 def unlike(on: Stage) -> Any:
     return on.client.delete(on.api("/like"))
@@ -317,12 +418,27 @@ def delete(on: Stage) -> Any:
     return on.post("/api/repos/delete", {"organization": space, "name": name, "type": "model"}, "delete")
 
 
+@act("gate")
+def list_access_requests(on: Stage) -> Any:
+    return on.client.get(on.api("/user-access-request/pending"))
+
+
+@act("gate")
+def grant_access(on: Stage) -> Any:
+    return on.post(on.api("/user-access-request/grant"), {"user": "newcomer"})
+
+
 @act("move")
 def rename(on: Stage) -> Any:
     return on.post("/api/repos/move", {"fromRepo": on.name, "toRepo": f"{on.namespace}/renamed", "type": "model"})
 
 
 # --- namespaces -----------------------------------------------------------------------------------------------------
+@act("create")
+def duplicate(on: Stage) -> Any:
+    return on.post("/api/models/stranger/open/duplicate", {"repository": f"{on.namespace}/copy"})
+
+
 @act("create")
 def create(on: Stage) -> Any:
     return on.post("/api/repos/create", {"organization": on.namespace, "name": "fresh", "type": "model"})

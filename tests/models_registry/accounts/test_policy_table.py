@@ -11,7 +11,9 @@ from models_registry.accounts.models import AccessToken, Membership, User
 from models_registry.accounts.policies import Actor
 from models_registry.accounts.services import create_organization
 from models_registry.accounts.tokens import FineGrained, create_token, scope_of_text
+from models_registry.community.discussions import pulls
 from models_registry.community.discussions import services as discussions
+from models_registry.repos.commits import AddFile
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.services import create_branch, create_repository, create_tag
 from tests.factories import make_repository, make_user, push, store
@@ -70,11 +72,16 @@ def _stage(who: str, visibility: str) -> Stage:
     create_branch(Actor(maker), repository, "side")
     create_tag(Actor(maker), repository, "v1", "main")
     stranger = Actor(make_user("stranger"))
+    make_repository(stranger.user, "open", files={"a.txt": b"1"})
     talk = discussions.open_discussion(stranger, repository, "A question", "words")
+    pull, _ = pulls.open_with_commit(stranger, repository, "main", [AddFile("offer.txt", b"an offer")], "An offer")
+    comment = discussions.events_of(talk)[0].public_id
     client = _credentials(people, who)
     changes = {"private": visibility == "private", "gated": "manual" if visibility == "gated" else ""}
     Repository.objects.filter(pk=repository.pk).update(**changes)
-    return Stage(client, repository.full_name, repository.namespace.name, head, blob, 7, talk.number, 0)
+    return Stage(
+        client, repository.full_name, repository.namespace.name, head, blob, 7, talk.number, pull.number, comment
+    )
 
 
 def _cell(answer, *, anonymous: bool) -> str:
