@@ -24,7 +24,7 @@ from models_registry.repos.models import Repository
 logger = logging.getLogger(__name__)
 MAX_ATTEMPTS = 5
 RETRY_AFTER_S = (10, 60, 300, 1800)  # after the first, second, … attempt
-LEASE = timedelta(seconds=90)  # longer than an attempt can last, its look-up of the name included
+LEASE = timedelta(seconds=60)  # longer than an attempt can last, its look-up of the name included
 FAILURES_TO_DISABLE = 10
 KEPT = timedelta(days=30)
 _CLEARED_AT_ONCE = 2000

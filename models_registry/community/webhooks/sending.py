@@ -55,7 +55,7 @@ def post(
         note = f"TLS failed: {error.reason or 'the connection was closed'}."
     except (OSError, http.client.HTTPException) as error:
         note = f"The connection failed: {getattr(error, 'strerror', None) or type(error).__name__}."
-    took_ms = int((time.monotonic() - begun) * 1000)
+    took_ms = max(1, round((time.monotonic() - begun) * 1000))
     if status is None and not final and took_ms >= total_s * 1000:
         note = f"There was no answer within {total_s:g} seconds."
     return Outcome(status, note, took_ms, final)
