@@ -17,10 +17,10 @@ from models_registry.accounts.services import create_organization
 from models_registry.community.discussions import services as talk
 from models_registry.community.webhooks import delivery, outbox, sending, services
 from models_registry.community.webhooks.models import Delivery, Event, Webhook
-from models_registry.repos.events import repository_moved, repository_settings_changed
-from models_registry.repos.models import Repository, RepoType
+from models_registry.repos.models import RepoType
+from models_registry.repos.moving import move_repository
 from models_registry.repos.revisions import branch_head
-from models_registry.repos.services import create_repository, create_tag, delete_repository, set_visibility
+from models_registry.repos.services import create_repository, create_tag, delete_repository, update_settings
 from tests.factories import client_of, make_repository, make_user, push
 from tests.models_registry.community.receiver import receiver
 
@@ -167,11 +167,7 @@ def test_a_move_is_told_to_who_watches_the_old_and_the_new_place(alice, bob, her
     model = make_repository(alice, "m")
     by_old, by_new = watch(bob, f"{here.url}/old"), watch(bob, f"{here.url}/new", [("org", "acme")])
     by_name = watch(bob, f"{here.url}/name", [("model", "alice/m")])
-    model.namespace, model.name, model.full_name = acme, "n", "acme/n"
-    model.save()
-    repository_moved.send(
-        Repository, repository=model, old_full_name="alice/m", old_namespace=alice.namespace, actor=Actor(alice)
-    )
+    move_repository(Actor(alice), model, "acme/n")
     deliver()
     assert sorted(path for path, _, _ in here.requests) == ["/name", "/new", "/old"]
     body = here.bodies[0]
@@ -186,8 +182,8 @@ def test_a_move_is_told_to_who_watches_the_old_and_the_new_place(alice, bob, her
 
 def test_settings_are_told(alice, bob, model, here):
     watch(alice, here.url)
-    set_visibility(Actor(alice), model, private=True)
-    repository_settings_changed.send(Repository, repository=model, changes={"gated": ""}, actor=Actor(alice))
+    update_settings(Actor(alice), model, private=True)
+    update_settings(Actor(alice), model, gated="manual")
     deliver()
     assert [body["event"]["scope"] for body in here.bodies] == ["repo.config"] * 2
     assert [body["updatedConfig"] for body in here.bodies] == [{"private": True}, {}]
@@ -286,7 +282,7 @@ def test_rights_are_asked_again_when_it_is_sent(alice, bob, here):
     gone = make_repository(alice, "gone")
     watch(bob, here.url)
     push(model, alice, {"a.txt": b"1"})
-    set_visibility(Actor(alice), model, private=True)
+    update_settings(Actor(alice), model, private=True)
     delete_repository(Actor(alice), gone)
     deliver()
     assert [body["repo"]["name"] for body in here.bodies] == ["alice/gone"]
