@@ -53,10 +53,12 @@ def _who(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shape(row: AccessRequest) -> dict[str, Any]:
-    """As the protocol has it. Who was let in without asking did not share their address."""
-    user = {"user": row.user.username, "fullname": row.user.get_full_name() or row.user.username}
-    if row.user.email and not row.granted:
-        user["email"] = row.user.email
+    """As the protocol has it. Who was let in without asking did not share their address: it is null (0.20 reads it)."""
+    user: dict[str, str | None] = {
+        "user": row.user.username,
+        "fullname": row.user.get_full_name() or row.user.username,
+        "email": None if row.granted else row.user.email or None,
+    }
     shape = {
         "requestId": f"{row.pk:024x}",
         "user": user,
