@@ -1,16 +1,14 @@
 """Downloads: `resolve` and `raw` (hub-protocol §2.5)."""
 
-import logging
 import mimetypes
 from urllib.parse import quote
 
-from django.db import OperationalError
-from django.db.models import F
 from django.http import HttpRequest, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from models_registry.hfapi.base import endpoint
+from models_registry.repos.downloads import count_download
 from models_registry.repos.entries import Entry, entry_at, read_small
 from models_registry.repos.gating import split_revision_behind_gate
 from models_registry.repos.models import Repository, RepoType
@@ -18,7 +16,6 @@ from models_registry.repos.services import find_repository
 from models_registry.storage.delivery import Content, content_of_blob, content_of_bytes, serve
 from models_registry.storage.services import get_blob
 
-logger = logging.getLogger(__name__)
 # What a browser may show in place. Everything else is a download, so that no pushed page runs on our origin.
 _SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "audio/", "video/", "text/plain", "application/pdf")
 
@@ -32,10 +29,11 @@ def resolve(request: HttpRequest, kind: RepoType, namespace: str, name: str, res
     if entry.sha256:
         content = content_of_blob(get_blob(entry.sha256))
         headers |= {"X-Linked-Etag": f'"{entry.sha256}"', "X-Linked-Size": str(entry.size_bytes)}
+        headers |= _xet_headers(request, repository, commit_oid, content)
     else:
         content = _small(repository, entry)
     if request.method == "GET" and _is_first_part(request):
-        _count(repository)
+        count_download(repository)
     return serve(request, content, _content_type(request, entry), headers)
 
 
@@ -68,8 +66,19 @@ def _headers(commit_oid: str, entry: Entry) -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-cache",
         "Access-Control-Allow-Origin": "*",
-        "Access-Control-Expose-Headers": "X-Repo-Commit, X-Linked-Etag, X-Linked-Size, ETag, Content-Range",
+        "Access-Control-Expose-Headers": "X-Repo-Commit, X-Linked-Etag, X-Linked-Size, X-Xet-Hash, Link, ETag, "
+        "Content-Range",
     }
+
+
+def _xet_headers(request: HttpRequest, repository: Repository, commit_oid: str, content: Content) -> dict[str, str]:
+    """How a Xet client gets the file chunk by chunk; every other one reads the body."""
+    if content.blob is None or not content.blob.xet_hash:
+        return {}
+    hub, hash_ = endpoint(request), content.blob.xet_hash
+    token = f"{hub}/api/{repository.kind.plural}/{quote(repository.full_name)}/xet-read-token/{commit_oid}"
+    links = {"xet-auth": token, "xet-reconstruction-info": f"{hub}/cas/v1/reconstructions/{hash_}"}
+    return {"X-Xet-Hash": hash_, "Link": ", ".join(f'<{url}>; rel="{name}"' for name, url in links.items())}
 
 
 def _content_type(request: HttpRequest, entry: Entry) -> str:
@@ -79,14 +88,6 @@ def _content_type(request: HttpRequest, entry: Entry) -> str:
     ):
         guessed = "text/plain; charset=utf-8"
     return guessed if guessed.startswith(_SHOWN) else "application/octet-stream"
-
-
-def _count(repository: Repository) -> None:
-    """A download is worth more than its count: on a full disk files can still be read."""
-    try:
-        Repository.objects.filter(pk=repository.pk).update(downloads=F("downloads") + 1)
-    except OperationalError as error:
-        logger.warning("a download of %s was not counted: %s", repository.path, error)
 
 
 def _is_first_part(request: HttpRequest) -> bool:

@@ -42,7 +42,7 @@ def serve(request: HttpRequest, content: Content, content_type: str, headers: di
     headers = headers | {"ETag": etag, "Accept-Ranges": "bytes"}
     if _matches(request.headers.get("If-None-Match"), etag):
         return HttpResponse(status=304, headers=headers)
-    span = _span(request, content.size_bytes, etag)
+    span = span_of(request, content.size_bytes, etag)
     start, end = span or (0, content.size_bytes)
     response: HttpResponseBase
     if request.method == "HEAD":
@@ -58,7 +58,7 @@ def serve(request: HttpRequest, content: Content, content_type: str, headers: di
     return _with(response, headers)
 
 
-def _span(request: HttpRequest, size: int, etag: str) -> tuple[int, int] | None:
+def span_of(request: HttpRequest, size: int, etag: str) -> tuple[int, int] | None:
     """[start, end) of a single byte range; None for the whole (also for what is no range, as RFC 9110 §14.2 says)."""
     header = request.headers.get("Range", "").strip()
     match = _RANGE.fullmatch(header)

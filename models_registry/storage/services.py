@@ -4,7 +4,8 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -79,6 +80,16 @@ def get_blob(sha256: str) -> Blob:
     if blob is None:
         raise NotFound(f"No content with the SHA-256 {sha256} is stored.")
     return blob
+
+
+def xet_hashes_of(sha256s: Iterable[str]) -> dict[str, str]:
+    """sha256 → Xet's name of those contents which Xet clients can fetch chunk by chunk."""
+    found: dict[str, str] = {}
+    wanted = iter(set(sha256s))
+    while part := list(islice(wanted, 500)):
+        rows = Blob.objects.filter(sha256__in=part).exclude(xet_hash="")
+        found.update(rows.values_list("sha256", "xet_hash"))
+    return found
 
 
 def read_range(blob: Blob, start: int = 0, length: int | None = None) -> Iterator[bytes]:

@@ -91,8 +91,8 @@ def take_xorb(grant: Grant, claimed_hash: str, stream: BinaryIO) -> bool:
                 index = read_xorb(file, claimed_hash)
         except XetFormatError as error:
             raise BadRequest(str(error)) from error
-        if not Xorb.objects.filter(hash=claimed_hash).exists() or not blob_store().exists(_key(claimed_hash)):
-            blob_store().put_file(_key(claimed_hash), path)
+        if not Xorb.objects.filter(hash=claimed_hash).exists() or not blob_store().exists(xorb_key(claimed_hash)):
+            blob_store().put_file(xorb_key(claimed_hash), path)
     with transaction.atomic():
         xorb, created = Xorb.objects.get_or_create(
             hash=claimed_hash, defaults={"size_bytes": length, "index": index.to_bytes()}
@@ -199,6 +199,8 @@ def _record(grant: Grant, file: ShardFile, sha256: str) -> None:
         blob, _ = Blob.objects.get_or_create(
             sha256=sha256, defaults={"size_bytes": file.size_bytes, "is_whole": False, "xet_hash": file.file_hash_hex}
         )
+        if not blob.xet_hash:  # it came whole before, by LFS or git
+            Blob.objects.filter(pk=blob.pk).update(xet_hash=file.file_hash_hex)
         if grant.offers and grant.actor.user is not None:
             # The repository holds it from the commit on which names it.
             offer_blob(grant.repository, grant.actor.user.pk, blob)
@@ -211,8 +213,8 @@ def _record(grant: Grant, file: ShardFile, sha256: str) -> None:
 
 
 def _open_xorb(hash_hex: str) -> AbstractContextManager[BinaryIO]:
-    return blob_store().open(_key(hash_hex))
+    return blob_store().open(xorb_key(hash_hex))
 
 
-def _key(hash_hex: str) -> str:
+def xorb_key(hash_hex: str) -> str:
     return f"xorbs/{hash_hex}"

@@ -1,19 +1,25 @@
 """The CAS's HTTP face (hub-protocol §5). It has tokens of its own; what it does not offer is a quick 404."""
 
+import re
 from typing import Any
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from models_registry.community.discussions import pulls
 from models_registry.errors import BadRequest, NotFound, TooLarge, Unauthorized
 from models_registry.hfapi.base import HubView, body_stream, endpoint, flag
+from models_registry.repos.downloads import count_download
 from models_registry.repos.gating import require_files
 from models_registry.repos.revisions import resolve_revision
+from models_registry.storage.delivery import serve, span_of
+from models_registry.xet import reconstruction as reconstructions
 from models_registry.xet import services
+
+_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
 
 
 class XetToken(HubView):
@@ -60,6 +66,32 @@ def shard(request: HttpRequest) -> JsonResponse:
         raise BadRequest(f"The body was cut off after {len(body):,} of {announced:,} bytes: send it again.")
     services.take_shard(grant, body)
     return JsonResponse({"result": 1})
+
+
+@csrf_exempt
+@require_safe
+def reconstruction(request: HttpRequest, hash_hex: str) -> JsonResponse:
+    """Which chunks make up a file, or a range of it."""
+    grant = _grant(request)
+    header = request.headers.get("Range", "")
+    match = _RANGE.fullmatch(header.strip())
+    if header and not match:
+        raise BadRequest(f"{header[:60]!r} is not one range such as bytes=0-99.")
+    start = int(match[1]) if match else 0
+    end = int(match[2]) + 1 if match and match[2] else None
+    cas = f"{endpoint(request)}/cas/{services.realm_of(grant.actor)}"
+    found = reconstructions.reconstruction(grant, hash_hex, start, end, cas)
+    if start == 0:  # a download counts once, however many ranges it takes
+        count_download(grant.repository)
+    return JsonResponse(found)
+
+
+@csrf_exempt
+@require_safe
+def signed_xorb(request: HttpRequest, signed: str) -> HttpResponseBase:
+    """The bytes of some chunks. The address itself is the permission: clients send no token with it."""
+    content = reconstructions.content_of_signed(signed, lambda size: span_of(request, size, ""))
+    return serve(request, content, "application/octet-stream", {"Cache-Control": "private, immutable, max-age=3600"})
 
 
 @csrf_exempt

@@ -67,7 +67,7 @@ def decode_segments(
             return
         if position + segment.unpacked_bytes > start_byte:
             index = _index_of(segment, xorb_index_by_hash)
-            first, last, at = _chunk_window(segment, index, position, start_byte, end_byte)
+            first, last, at = chunk_window(segment, index, position, start_byte, end_byte)
             with open_xorb(segment.xorb_hash_hex) as xorb:
                 for plain in decode_chunks(xorb, index, first, last):
                     stop = len(plain) if end_byte is None else min(len(plain), end_byte - at)
@@ -78,10 +78,13 @@ def decode_segments(
         position += segment.unpacked_bytes
 
 
-def _chunk_window(
+def chunk_window(
     segment: Segment, index: XorbIndex, position: int, start_byte: int, end_byte: int | None
 ) -> tuple[int, int, int]:
-    """The chunks of a segment which a byte range touches: first, last (not included), where the first one starts."""
+    """The chunks of a segment (which begins at byte `position` of its file) that a byte range touches.
+
+    Returns (first, last (not included), the byte of the file at which the first one starts).
+    """
     first = segment.start
     while first < segment.end - 1 and position + index.unpacked_lengths[first] <= start_byte:
         position += index.unpacked_lengths[first]
