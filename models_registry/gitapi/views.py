@@ -18,7 +18,8 @@ from models_registry.hfapi.base import body_stream, endpoint
 from models_registry.hfapi.errors import headers_of, redirected
 from models_registry.repos.gating import require_files
 from models_registry.repos.models import Repository, RepoType
-from models_registry.repos.services import find_repository, require_write
+from models_registry.repos.pushes import require_push
+from models_registry.repos.services import find_repository
 
 SERVICES = ("git-upload-pack", "git-receive-pack")
 MAX_FETCH_BYTES = 16 * 1024 * 1024
@@ -79,7 +80,7 @@ def _repository(request: HttpRequest, kind: RepoType, namespace: str, name: str,
         raise Unauthorized("Push with any user name and, as the password, a token which may write.")
     repository = find_repository(actor, kind, f"{namespace}/{name}")
     if service == "git-receive-pack":
-        require_write(actor, repository)
+        require_push(actor, repository)
     else:
         require_files(actor, repository, endpoint(request))
     return repository

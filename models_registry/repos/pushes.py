@@ -53,6 +53,26 @@ class Incoming(Protocol):
     def read(self, oid: str) -> bytes: ...
 
 
+class RefKeeper(Protocol):
+    """Lets people push to refs of one kind by a policy of its own, e.g. to their pull requests."""
+
+    def opens_the_door(self, actor: Actor, repository: Repository) -> bool:
+        """Whether there is any ref of this kind to which this actor may push."""
+
+    def check(self, actor: Actor, repository: Repository, update: "Update") -> None:
+        """Raises HubError. Asked before anything is written, and once more under the lock."""
+
+    def contents(self, actor: Actor, repository: Repository, names: Iterable[str]) -> dict[str, int]:
+        """Bytes by SHA-256 of what this actor has sent for such a ref and the repository does not hold yet."""
+
+    def take_up(self, actor: Actor, repository: Repository, names: Iterable[str]) -> None:
+        """Let the repository hold these contents: a commit which was pushed names them."""
+
+
+# By the refs' prefix; filled by other rooms at start-up. Branches and tags ask for the right to write.
+keepers: dict[str, RefKeeper] = {}
+
+
 @dataclass
 class _Checked:
     """What one update brings: new objects, objects here on which they lean, and the commit which the ref will name."""
@@ -69,9 +89,9 @@ def push(
 ) -> dict[str, str]:
     """Store objects and move refs. Returns for each ref "" or the sentence which refuses it; the others are moved.
 
-    Raises Unauthorized, Forbidden: the actor may not write here at all.
+    Raises Unauthorized, Forbidden: the actor may not push here at all.
     """
-    require_write(actor, repository)
+    require_push(actor, repository)
     refusals: dict[str, str] = {}
     checked: dict[str, _Checked] = {}
     passed: dict[str, int] = {}
@@ -79,9 +99,10 @@ def push(
         try:
             if update.ref in refusals or update.ref in checked:
                 raise BadRequest(f"{update.ref} is named twice in one push.")
-            _check_ref(update)
+            _check_ref(actor, repository, update)
             if update.new is not None:
-                checked[update.ref] = found = _Check(repository, incoming, passed).run(update.ref, update.new)
+                check = _Check(actor, repository, incoming, passed)
+                checked[update.ref] = found = check.run(update.ref, update.new)
                 passed |= found.new
         except HubError as error:
             refusals[update.ref] = error.message
@@ -96,7 +117,13 @@ def push(
         moved = []
         for update in accepted:
             try:
-                moved.append((update, _move(repository, update, checked.get(update.ref))))
+                keeper = _keeper(update.ref)
+                if keeper is not None:
+                    keeper.check(actor, repository, update)
+                old = _move(repository, update, checked.get(update.ref))
+                if keeper is not None:
+                    keeper.take_up(actor, repository, checked[update.ref].pointers)
+                moved.append((update, old))
             except HubError as error:
                 refusals[update.ref] = error.message
         if atomic and refusals:
@@ -114,7 +141,21 @@ def push(
 
 
 # --- refs --------------------------------------------------------------------------------------------------------
-def _check_ref(update: Update) -> None:
+def require_push(actor: Actor, repository: Repository) -> None:
+    """Raises Unauthorized, Forbidden unless there is something here to which this actor may push."""
+    if not any(keeper.opens_the_door(actor, repository) for keeper in keepers.values()):
+        require_write(actor, repository)
+
+
+def _keeper(ref: str) -> RefKeeper | None:
+    return next((keeper for prefix, keeper in keepers.items() if ref.startswith(prefix)), None)
+
+
+def _check_ref(actor: Actor, repository: Repository, update: Update) -> None:
+    if (keeper := _keeper(update.ref)) is not None:
+        keeper.check(actor, repository, update)
+        return
+    require_write(actor, repository)
     for prefix, what in ((HEADS, "branch"), (TAGS, "tag")):
         if update.ref.startswith(prefix):
             if update.new is not None:
@@ -156,8 +197,8 @@ def _announce(repository: Repository, update: Update, checked: _Checked | None, 
 class _Check:
     """Walks from a ref's new tip over what came with the push, down to what is here already."""
 
-    def __init__(self, repository: Repository, incoming: Incoming, passed: dict[str, int]) -> None:
-        self.repository, self.incoming, self.passed = repository, incoming, passed
+    def __init__(self, actor: Actor, repository: Repository, incoming: Incoming, passed: dict[str, int]) -> None:
+        self.actor, self.repository, self.incoming, self.passed = actor, repository, incoming, passed
 
     def run(self, ref: str, tip: str) -> _Checked:
         """Raises HubError with the first thing that is wrong."""
@@ -169,7 +210,7 @@ class _Check:
         missing = next(self._not_here(found.leans_on), None)
         if missing:
             raise self._missing(missing, f"a {_NAMES[found.leans_on[missing]]} of the push")
-        self._check_pointers()
+        self._check_pointers(_keeper(ref))
         if ref.startswith(HEADS):
             self._check_card(found.commit)
         return found
@@ -262,7 +303,7 @@ class _Check:
             f"The object {oid} ({what}) is neither in the push nor here: fetch first, then push again."
         )
 
-    def _check_pointers(self) -> None:
+    def _check_pointers(self, keeper: RefKeeper | None) -> None:
         """Whoever pushes a pointer must have shown its content here: else a hash were enough to read a stranger's."""
         wanted = list(self.found.pointers)
         sizes: dict[str, int] = {}
@@ -271,6 +312,8 @@ class _Check:
                 repository=self.repository, blob_id__in=wanted[start : start + git.BATCH]
             )
             sizes |= dict(rows.values_list("blob_id", "blob__size_bytes"))
+        if keeper is not None and wanted:
+            sizes |= keeper.contents(self.actor, self.repository, wanted)
         for sha256, (size, path) in self.found.pointers.items():
             if sha256 not in sizes:
                 raise Unprocessable(

@@ -10,7 +10,8 @@ from django.db.models import Sum
 from models_registry.accounts.models import User
 from models_registry.community.discussions.models import Offer
 from models_registry.errors import Forbidden
-from models_registry.repos.models import Repository, RepositoryBlob
+from models_registry.repos.models import Repository
+from models_registry.repos.services import grant_blob
 from models_registry.storage.models import Blob
 from models_registry.xet.models import XetFile, XorbHolder
 
@@ -40,9 +41,8 @@ def take_up(repository: Repository, author: User, names: Iterable[str]) -> None:
     found = offered(repository, author, names)
     if not found:
         return
-    RepositoryBlob.objects.bulk_create(
-        [RepositoryBlob(repository=repository, blob_id=name) for name in sorted(found)], ignore_conflicts=True
-    )
+    for blob in Blob.objects.filter(pk__in=found):
+        grant_blob(repository, blob)
     xet_hashes = Blob.objects.filter(pk__in=found).exclude(xet_hash="").values("xet_hash")
     terms = XetFile.objects.filter(hash__in=xet_hashes).values_list("terms", flat=True)
     xorbs = {term[0] for rows in terms for term in rows}
