@@ -70,7 +70,7 @@ class LfsFilesDuplicate(HubView):
         kind = text_field(target, "type", RepoType.MODEL.value)
         if f"{kind}s" not in TYPES:
             raise BadRequest(f"The target's type {kind[:40]!r} is none of {', '.join(RepoType.values)}.")
-        into = find_repository(self.actor, TYPES[f"{kind}s"], text_field(target, "name"))
+        into = find_repository(self.actor, TYPES[f"{kind}s"], text_field(target, "name"), follow=True)
         if not isinstance(files, list) or not all(isinstance(file, dict) for file in files):
             raise BadRequest("The field 'files' must be a list of objects.")
         wanted = _sha256s([file.get("sha256") for file in files], "sha256", MAX_GRANTED)
