@@ -196,7 +196,7 @@ def merge(actor: Actor, pull: Discussion, text: str = "") -> str:
     """Merge into the branch by a commit with both as parents; returns its oid.
 
     Raises Conflict (409, with the list `filesWithConflicts`) when both sides changed the same; BadRequest for drafts
-    and for what changes nothing; HeadMoved (412) when the branches move again and again meanwhile.
+    and for what changes nothing.
     """
     services.require_discuss(actor, pull.repository)
     if not can_merge(actor, pull.repository):
@@ -205,15 +205,17 @@ def merge(actor: Actor, pull: Discussion, text: str = "") -> str:
     for _ in range(_TRIES):
         # Worked out before the lock is taken: others go on committing meanwhile.
         _require_mergeable(pull)
-        state = state_of(pull)
-        merged = _worked_out(pull, state)
-        message = _message(pull, state)
+        ready = _worked_out(pull, state_of(pull))
         with transaction.atomic():
             services.lock(pull)
             _require_mergeable(pull)
-            if _heads(pull) == (state.head, state.target):
-                return _land(actor, pull, state, merged, message, text)
-    raise HeadMoved(MOVED)
+            if _heads(pull) == (ready.state.head, ready.state.target):
+                return _land(actor, pull, ready, text)
+    # The branch never stands still: then under the lock.
+    with transaction.atomic():
+        services.lock(pull)
+        _require_mergeable(pull)
+        return _land(actor, pull, _worked_out(pull, state_of(pull)), text)
 
 
 def _require_mergeable(pull: Discussion) -> None:
@@ -225,7 +227,16 @@ def _require_mergeable(pull: Discussion) -> None:
         raise Conflict(f"Pull request {pull.number} is {pull.status} already.")
 
 
-def _worked_out(pull: Discussion, state: PullState) -> Merged:
+@dataclass(frozen=True)
+class _Ready:
+    """A merge which only has to be written."""
+
+    state: PullState
+    merged: Merged
+    message: str
+
+
+def _worked_out(pull: Discussion, state: PullState) -> _Ready:
     if state.target is None:
         raise Conflict(
             f"The branch {pull.target.removeprefix(HEADS)} is gone: pull request {pull.number} can not merge."
@@ -236,14 +247,14 @@ def _worked_out(pull: Discussion, state: PullState) -> Merged:
     if merged.conflicts:
         raise _conflict(pull, merged)
     _check_card(pull.repository, merged)
-    return merged
+    return _Ready(state, merged, _message(pull, state))
 
 
-def _land(actor: Actor, pull: Discussion, state: PullState, merged: Merged, message: str, text: str) -> str:
+def _land(actor: Actor, pull: Discussion, ready: _Ready, text: str) -> str:
     repository = pull.repository
     row = Ref.objects.get(repository=repository, name=pull.target)
-    tree, objects = _tree(merged)
-    made = make_commit(tree, [row.oid, state.head], actor.name, message)
+    tree, objects = _tree(ready.merged)
+    made = make_commit(tree, [row.oid, ready.state.head], actor.name, ready.message)
     oid = advance(repository, pull.target, row, made, objects)
     pull.merge_oid = oid
     pull.save(update_fields=["merge_oid"])
