@@ -12,7 +12,9 @@ from models_registry.accounts import members
 from models_registry.accounts.models import Membership, Namespace, Role, User
 from models_registry.accounts.policies import can_see_roles, readable_by
 from models_registry.accounts.services import find_organization, find_user
+from models_registry.community.collections.models import Upvote
 from models_registry.community.discussions.models import Discussion
+from models_registry.community.likes.models import Like
 from models_registry.errors import BadRequest, Forbidden, Unauthorized
 from models_registry.hfapi.base import HubView, endpoint, json_object, moment, number, text_field
 from models_registry.hfapi.identity import AVATAR
@@ -29,6 +31,8 @@ class UserOverview(HubView):
             _person(person)
             | _repositories(self, own)
             | {
+                "numLikes": Like.objects.filter(user=person).filter(_seen(self)).count(),
+                "numUpvotes": Upvote.objects.filter(user=person, collection__private=False).count(),
                 "numDiscussions": Discussion.objects.filter(author=person).filter(_seen(self)).count(),
                 "details": own.details or None,
                 "numFollowers": followers,
@@ -201,5 +205,5 @@ def _repositories(view: HubView, owner: Namespace) -> dict[str, int]:
 
 
 def _seen(view: HubView) -> Q:
-    """Discussions of repositories which the caller may see: others do not exist, not even as a number."""
+    """What belongs to repositories which the caller may see: others do not exist, not even as a number."""
     return readable_by(view.actor, "repository__")

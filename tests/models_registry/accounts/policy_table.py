@@ -78,7 +78,7 @@ TABLE = {
 GROUPS = {
     "see": "see that it is there: info, listings, file names, commits, discussions",
     "files": "read files: download, LFS, Xet, git clone",
-    "write": "commit, branch, tag, upload; hide comments, pin discussions",
+    "write": "commit, branch, tag, upload, squash, delete contents; hide comments, pin discussions",
     "push": "git push; git asks anonymous callers for a token, whatever is there",
     "manage": "settings, delete",
     "gate": "see access requests, let people in",
@@ -259,6 +259,27 @@ def create_tag(on: Stage) -> Any:
 @act("write")
 def delete_tag(on: Stage) -> Any:
     return on.client.delete(on.api("/tag/v1"))
+
+
+@act("write")
+def squash(on: Stage) -> Any:
+    return on.post(on.api("/super-squash/main"), {"message": "one commit"})
+
+
+@act("write")
+def list_stored_contents(on: Stage) -> Any:
+    return on.client.get(on.api("/lfs-files"))
+
+
+@act("write")
+def delete_a_content(on: Stage) -> Any:
+    return on.post(on.api("/lfs-files/batch"), {"deletions": {"sha": [on.blob], "rewriteHistory": True}})
+
+
+@act("write")
+def take_contents_of_another(on: Stage) -> Any:
+    target = {"type": "model", "name": on.name}
+    return on.post("/api/models/stranger/open/lfs-files/duplicate", {"target": target, "files": []})
 
 
 @act("write")

@@ -24,10 +24,13 @@ def test_a_users_overview_counts_what_the_caller_may_see(alice, acme, anonymous,
     make_repository(alice, "p", private=True)
     make_repository(alice, "d", RepoType.DATASET)
     as_bob.post("/api/users/alice/follow")
+    as_alice.post("/api/models/alice/m/like")
+    as_alice.post("/api/models/alice/p/like")
     told = anonymous.get("/api/users/ALICE/overview").json()
     assert told["user"] == "alice" and told["type"] == "user" and told["fullname"] and told["avatarUrl"]
     assert (told["numModels"], told["numDatasets"], told["numSpaces"]) == (1, 1, 0)
     assert told["numFollowers"] == 1 and told["numFollowing"] == 0 and told["isPro"] is False
+    assert told["numLikes"] == 1 and as_alice.get("/api/users/alice/overview").json()["numLikes"] == 2
     assert [row["name"] for row in told["orgs"]] == ["acme"] and "email" not in told
     assert as_alice.get("/api/users/alice/overview").json()["numModels"] == 2
     assert as_bob.get("/api/users/alice/overview").json()["isFollowing"] is True and not told["isFollowing"]
