@@ -20,7 +20,7 @@ from models_registry.community.collections.models import (
 )
 from models_registry.community.collections.reading import What, items_readable_by, key_of
 from models_registry.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
-from models_registry.repos.services import find_namespace
+from models_registry.repos.services import namespace_named
 
 logger = logging.getLogger(__name__)
 MAX_COLLECTIONS, MAX_ITEMS = 1000, 1000
@@ -35,8 +35,8 @@ def create_collection(
     """
     if actor.user is None:
         raise Unauthorized("Sign in or send a token with the role write to make a collection.")
-    namespace = find_namespace(owner or actor.user.username)
-    if not can_collect_in(actor, namespace):
+    namespace = namespace_named(owner or actor.user.username)
+    if namespace is None or not can_collect_in(actor, namespace):
         raise Forbidden(
             f"You don't have the rights to create a collection under the namespace {owner or actor.name!r}."
         )

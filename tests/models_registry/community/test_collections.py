@@ -310,3 +310,8 @@ def test_a_collection_holds_a_bounded_number(as_alice, monkeypatch, filled):
     monkeypatch.setattr(services, "MAX_COLLECTIONS", 1)
     assert add(as_alice, filled, "2311.12983", "paper").status_code == 400
     assert send(as_alice, "post", URL, {"title": "x", "namespace": "alice"}).status_code == 400
+
+
+def test_an_owner_who_can_not_be_is_refused(as_alice):
+    for owner in ("nobody", "a\0b", "bob/x"):
+        assert send(as_alice, "post", URL, {"title": "x", "namespace": owner}).status_code == 403
