@@ -41,13 +41,11 @@ def duplicate_repository(
     require_files(actor, source, hub)
     namespace = namespace_to_create_in(actor, source.kind, owner)
     check_name(name, "repository")
-    heads = dict(
-        Ref.objects.filter(Q(name__startswith=HEADS) | Q(name__startswith=TAGS), repository=source).values_list(
-            "name", "oid"
-        )
-    )
+    refs = Ref.objects.filter(Q(name__startswith=HEADS) | Q(name__startswith=TAGS), repository=source)
+    rows = list(refs.values_list("name", "oid", "tag_oid"))
+    heads = {ref: oid for ref, oid, _ in rows}
     # Objects never change, so they are found before the transaction, which then holds no lock for long.
-    oids = reachable(source, heads.values())
+    oids = reachable(source, [tag_oid or oid for _, oid, tag_oid in rows])
     with transaction.atomic():
         made = insert_repository(
             actor,
@@ -62,7 +60,9 @@ def duplicate_repository(
             ),
         )
         _copy(source, made, oids)
-        Ref.objects.bulk_create([Ref(repository=made, name=ref, oid=oid) for ref, oid in heads.items()])
+        Ref.objects.bulk_create(
+            [Ref(repository=made, name=ref, oid=oid, tag_oid=tag_oid) for ref, oid, tag_oid in rows]
+        )
         repository_duplicated.send(Repository, repository=made, source=source, actor=actor)
         repository_created.send(Repository, repository=made, actor=actor)
         for ref in sorted(heads, key=lambda ref: ref != HEADS + DEFAULT_BRANCH):

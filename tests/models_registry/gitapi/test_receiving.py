@@ -8,6 +8,7 @@ import pytest
 
 from models_registry.accounts.policies import Actor
 from models_registry.gitapi import unpacking
+from models_registry.repos.duplicating import duplicate_repository
 from models_registry.repos.entries import entries_at, list_entries
 from models_registry.repos.events import revision_published
 from models_registry.repos.git_objects import pointer_text
@@ -56,6 +57,9 @@ def test_branches_tags_force_and_delete(git, folder, model, alice) -> None:
     other = git.clone(model, None, name="other")
     assert git.run("cat-file", "-t", "heavy", cwd=other) == "tag\n" and git.head(other, "heavy^{}") == head
     assert git.objects(other) == git.objects(folder)
+    copied = duplicate_repository(Actor(alice), model, "copy", hub="")
+    assert git.run("cat-file", "-t", "heavy", cwd=git.clone(copied, alice, name="copied")) == "tag\n"
+    seen.clear()
     # Not a descendant: refused by git itself until it is forced, and then taken.
     git.run("commit", "-q", "--amend", "-m", "other words", cwd=folder)
     git.run("push", "origin", "main", cwd=folder, fails=True)
