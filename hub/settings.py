@@ -99,6 +99,7 @@ INSTALLED_APPS = [
     "models_registry.cards",
     "models_registry.datasets",
     "models_registry.scanning",
+    "models_registry.search",
     "models_registry.community.discussions",
     "models_registry.community.likes",
     "models_registry.community.collections",
@@ -169,8 +170,10 @@ if _database.get("ENGINE") == "django.db.backends.sqlite3":
     _database["OPTIONS"] = {
         "timeout": 60,
         "transaction_mode": "IMMEDIATE",
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-4000;",
     }
+    # Opening the file anew for each request costs as much as two queries (docs/decisions, "What a call costs").
+    _database["CONN_MAX_AGE"] = 60
     # A file, as in production: SQLite's shared in-memory databases lock whole tables.
     _database["TEST"] = {"NAME": str(FITHUB_DATA / "test.sqlite3")}
 elif _database.get("ENGINE") == "django.db.backends.postgresql":

@@ -12,9 +12,9 @@ class CardsConfig(AppConfig):
         from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS
 
         def on_revision_published(
-            sender: object, *, repository: Any, ref: str, oid: str, entries: Any, **_: Any
+            sender: object, *, repository: Any, ref: str, oid: str, old_oid: str | None, **_: Any
         ) -> None:
             if ref == HEADS + DEFAULT_BRANCH:
-                refresh(repository, oid, entries())
+                refresh(repository, oid, old_oid)
 
         revision_published.connect(on_revision_published, dispatch_uid="models_registry.cards", weak=False)

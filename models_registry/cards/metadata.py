@@ -13,8 +13,6 @@ METADATA_MAX_CHARACTERS = 1_000_000
 _MAX_DEPTH = 32
 _MAX_VALUES = 100_000  # a second of work; the largest benchmark tables of real cards have half of that
 _MAX_SEARCHED_CHARACTERS = 1_000_000  # of the Markdown, for arXiv numbers
-_MAX_TAGS = 500
-_TAG_MAX_CHARACTERS = 128
 _ARXIV = re.compile(r"arxiv(?:\.org/(?:abs|pdf)/|:\s?)(\d{4}\.\d{4,5})(?!\d)", re.IGNORECASE)
 _START = re.compile(r"---[ \t]*(?=\r\n|\n|\r)")
 _END = re.compile(r"(?:\r\n|\n|\r)---[ \t]*(?:\r\n|\n|\r|$)")
@@ -125,24 +123,6 @@ def lines_of(text: str, paths: Iterable[tuple[str | int, ...]]) -> list[int]:
     return found
 
 
-def hub_tags(card: Card, filenames: Iterable[str] = ()) -> list[str]:
-    """The tags as the Hub lists them: library and formats, the card's own, languages, `dataset:`, `arxiv:`,
-    `base_model:` and `license:`; no tag twice."""
-    names = list(filenames)
-    library = infer_library(card, names)
-    tags = [
-        *([library] if library else []),
-        *_format_tags(names),
-        *card.tags,
-        *card.languages,
-        *(f"dataset:{name}" for name in card.datasets),
-        *(f"arxiv:{number}" for number in card.arxiv_ids),
-        *(f"base_model:{name}" for name in card.base_models),
-        *(f"license:{name}" for name in card.licenses),
-    ]
-    return list(dict.fromkeys(tag for tag in tags if len(tag) <= _TAG_MAX_CHARACTERS))[:_MAX_TAGS]
-
-
 def infer_library(card: Card, filenames: Iterable[str]) -> str | None:
     """The card's `library_name`, else what the files at the root say; None where nothing tells."""
     if card.library_name:
@@ -201,28 +181,32 @@ _Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(lo
 
 
 def _load(front: str, first_line: int) -> dict[str, Any]:
-    if len(front) > METADATA_MAX_CHARACTERS:
-        raise CardError("The metadata at the top of README.md is longer than 1 MB; shorten it.", first_line)
-    try:
-        _refuse_dangerous(front)
-        value = yaml.load(front, Loader=_Loader)  # noqa: S506  a SafeLoader below
-    except yaml.MarkedYAMLError as error:
-        line = first_line + (error.problem_mark.line if error.problem_mark else 0)
-        expected = ", ".join(part for part in (error.context, error.problem) if part)
-        raise CardError(
-            f"The metadata at the top of README.md is not valid YAML at line {line}: {expected}.", line
-        ) from error
-    except (yaml.YAMLError, UnicodeError) as error:
-        raise CardError(
-            f"The metadata at the top of README.md (line {first_line} on) holds characters which YAML does not allow.",
-            first_line,
-        ) from error
+    where = "The metadata at the top of README.md"
+    value = load_yaml(front, first_line, where)
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise CardError(
             f"The metadata at line {first_line} of README.md must be a mapping such as `license: mit`.", first_line
         )
+    return value  # type: ignore[no-any-return]
+
+
+def load_yaml(text: str, first_line: int = 1, what: str = "The file") -> Any:
+    """Somebody's YAML as JSON values: YAML 1.2's plain values, no tags, no aliases, bounded. Raises CardError."""
+    if len(text) > METADATA_MAX_CHARACTERS:
+        raise CardError(f"{what} is longer than 1 MB; shorten it.", first_line)
+    try:
+        _refuse_dangerous(text)
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader below
+    except yaml.MarkedYAMLError as error:
+        line = first_line + (error.problem_mark.line if error.problem_mark else 0)
+        expected = ", ".join(part for part in (error.context, error.problem) if part)
+        raise CardError(f"{what} is not valid YAML at line {line}: {expected}.", line) from error
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise CardError(
+            f"{what} (line {first_line} on) holds characters which YAML does not allow.", first_line
+        ) from error
     return _json_safe(value)
 
 
@@ -248,9 +232,11 @@ def _refuse_dangerous(front: str) -> None:
 
 def _json_safe(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key if isinstance(key, str) else str(key): _json_safe(item) for key, item in value.items()}
+        return {str(key).replace("\0", "\ufffd"): _json_safe(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_json_safe(item) for item in value]
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")  # which PostgreSQL does not store
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -261,10 +247,6 @@ def _text(value: Any) -> str | None:
 def _texts(value: Any) -> list[str]:
     found = [_text(item) for item in (value if isinstance(value, list) else [value])]
     return list(dict.fromkeys(text for text in found if text))
-
-
-def _format_tags(names: list[str]) -> list[str]:
-    return [tag for tag, endings in _FORMAT_ENDINGS if any(name.endswith(endings) for name in names)]
 
 
 _LIBRARY_MARKS = (
@@ -279,18 +261,6 @@ _LIBRARY_SUFFIXES = (
     ("keras", (".keras",)),
     ("tflite", (".tflite",)),
     ("sklearn", (".joblib", ".skops")),
-)
-_FORMAT_ENDINGS = (
-    ("pytorch", ("pytorch_model.bin", "pytorch_model.bin.index.json", ".pt", ".pth")),
-    ("tf", ("tf_model.h5",)),
-    ("jax", ("flax_model.msgpack",)),
-    ("onnx", (".onnx",)),
-    ("safetensors", (".safetensors",)),
-    ("gguf", (".gguf",)),
-    ("tflite", (".tflite",)),
-    ("openvino", ("openvino_model.xml",)),
-    ("coreml", (".mlmodel", ".mlpackage")),
-    ("keras", (".keras",)),
 )
 _ARCHITECTURES = (
     ("ForSequenceClassification", "text-classification"),

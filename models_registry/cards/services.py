@@ -1,16 +1,22 @@
 """What a card says, kept in the repository's columns so that listings never read git objects."""
 
 import re
+from typing import Any
 
-from models_registry.cards.metadata import Card, CardError, hub_tags, infer_library, infer_pipeline_tag, read_card
+from models_registry.cards.facts import VERSION, facts_of, names_of
+from models_registry.cards.metadata import Card, CardError, infer_library, infer_pipeline_tag, read_card
+from models_registry.cards.tags import tags_of
 from models_registry.cards.validation import Problem, validate
-from models_registry.errors import BadRequest
-from models_registry.repos.entries import Entry, list_entries, read_small
-from models_registry.repos.models import Repository, RepositoryTag, RepoType
+from models_registry.errors import BadRequest, EntryNotFound
+from models_registry.repos.changes import changes_between
+from models_registry.repos.entries import entry_at, read_small
+from models_registry.repos.models import Repository, RepoType
+from models_registry.search import index, tag_uses
 
 CARD = "README.md"
 MAX_CARD_BYTES = 5_000_000
 _SUMMARY_CHARACTERS = 300
+_SUMMARY_SEARCHED = 100_000
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 
 
@@ -34,10 +40,11 @@ def refuse_bad_card(path: str, content: bytes, kind: RepoType | str) -> None:
 
 def card_at(repository: Repository, commit: str) -> Card:
     """The card of a commit; an empty one when it is missing or can not be read."""
-    entry = next(
-        (entry for entry in list_entries(repository, commit) if entry.path == CARD and not entry.is_folder), None
-    )
-    if entry is None or entry.sha256 or entry.size_bytes > MAX_CARD_BYTES:
+    try:
+        entry = entry_at(repository, commit, CARD)
+    except EntryNotFound:
+        return Card()
+    if entry.sha256 or entry.size_bytes > MAX_CARD_BYTES:
         return Card()
     text = read_small(repository, entry).decode("utf-8", "replace")
     try:
@@ -46,21 +53,44 @@ def card_at(repository: Repository, commit: str) -> Card:
         return Card(body=text)
 
 
-def refresh(repository: Repository, commit: str, entries: list[Entry]) -> None:
-    """Take over what the card and the file names of main's head say. Runs inside the commit's transaction."""
-    card = card_at(repository, commit)
-    paths = [entry.path for entry in entries if not entry.is_folder]
-    tags = hub_tags(card, paths)
-    is_model = repository.kind is RepoType.MODEL
+def refresh(repository: Repository, commit: str, old_commit: str | None) -> None:
+    """Take over what the card and the files of main's head say. Runs inside the commit's transaction.
+
+    Costs what the commit changed. A commit which changes neither the card nor what the files say writes nothing but the
+    sizes.
+    """
+    kept = Repository.objects.values("card", "tags", "file_facts", "main_size_bytes").get(pk=repository.pk)
+    before = kept["file_facts"] if old_commit and kept["file_facts"].get("version") == VERSION else None
+    changes = changes_between(repository, old_commit if before else None, commit)
+    facts = facts_of(repository, commit, before, changes)
+    size = sum(entry.size_bytes for entry in changes.added) - sum(entry.size_bytes for entry in changes.removed)
+    size += kept["main_size_bytes"] if before else 0
+    repository.card, repository.tags = kept["card"], kept["tags"]
+    repository.file_facts, repository.main_size_bytes = facts, size
+    has_new_card = any(entry.path == CARD for entry in (*changes.added, *changes.removed))
+    if facts == before and not has_new_card:
+        Repository.objects.filter(pk=repository.pk).update(main_size_bytes=size)
+    else:
+        _take_over(repository, card_at(repository, commit), facts)
+
+
+def _take_over(repository: Repository, card: Card, facts: dict[str, Any]) -> None:
+    is_model, names = repository.kind is RepoType.MODEL, names_of(facts)
+    weights = facts.get("safetensors") or facts.get("gguf") or {}
+    sdk = card.metadata.get("sdk")
     repository.card = card.metadata
-    repository.summary = _summary(card.body)
-    repository.library_name = (infer_library(card, paths) or "" if is_model else "")[:100]
-    repository.pipeline_tag = (infer_pipeline_tag(card, paths) or "")[:100] if is_model else ""
-    repository.save(update_fields=["card", "summary", "library_name", "pipeline_tag"])
-    RepositoryTag.objects.filter(repository=repository).delete()
-    RepositoryTag.objects.bulk_create(
-        [RepositoryTag(repository=repository, tag=tag[:200]) for tag in dict.fromkeys(tags)]
-    )
+    repository.summary = _summary(card.body[:_SUMMARY_SEARCHED])
+    repository.library_name = (infer_library(card, names) or "" if is_model else "")[:100]
+    repository.pipeline_tag = (infer_pipeline_tag(card, names, facts.get("config")) or "")[:100] if is_model else ""
+    repository.num_parameters = weights.get("total") if is_model else None
+    fields = ["card", "summary", "library_name", "pipeline_tag", "num_parameters", "file_facts", "main_size_bytes"]
+    if repository.kind is RepoType.SPACE and isinstance(sdk, str):
+        repository.sdk = sdk[:20]
+        fields.append("sdk")
+    repository.save(update_fields=fields)
+    tags = tags_of(card, facts, repository.kind)
+    tag_uses.replace(repository, tags.shown, tags.hidden)
+    index.put(repository)
 
 
 def _summary(body: str) -> str:

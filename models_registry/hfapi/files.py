@@ -1,6 +1,7 @@
 """Downloads: `resolve` and `raw` (hub-protocol §2.5)."""
 
 import mimetypes
+from collections.abc import Iterator
 from urllib.parse import quote
 
 from django.http import HttpRequest, HttpResponseBase
@@ -13,7 +14,7 @@ from models_registry.repos.entries import Entry, entry_at, read_small
 from models_registry.repos.gating import split_revision_behind_gate
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.services import find_repository
-from models_registry.storage.delivery import Content, content_of_blob, content_of_bytes, serve
+from models_registry.storage.delivery import Content, content_of_blob, serve
 from models_registry.storage.services import get_blob
 
 # What a browser may show in place. Everything else is a download, so that no pushed page runs on our origin.
@@ -54,7 +55,12 @@ def _find(request: HttpRequest, kind: RepoType, namespace: str, name: str, rest:
 
 
 def _small(repository: Repository, entry: Entry) -> Content:
-    return content_of_bytes(read_small(repository, entry), entry.oid)
+    """What git holds. Read when it is sent: a HEAD, and a 304, need no bytes."""
+
+    def read(start: int, length: int) -> Iterator[bytes]:
+        return iter([read_small(repository, entry)[start : start + length]])
+
+    return Content(entry.pointer_bytes or entry.size_bytes, entry.oid, read)
 
 
 def _headers(commit_oid: str, entry: Entry) -> dict[str, str]:

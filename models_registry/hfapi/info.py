@@ -1,168 +1,122 @@
 """Repository info and listings (hub-protocol §2.3, §2.8)."""
 
-from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from models_registry.cards.services import card_at
 from models_registry.errors import BadRequest
-from models_registry.hfapi.base import TYPES, HubView, flag, moment, number, page_of
-from models_registry.repos.entries import Entry, list_entries
-from models_registry.repos.models import Repository, RepoType
-from models_registry.repos.revisions import DEFAULT_BRANCH, branch_head, commit_at, resolve_revision
-from models_registry.search.listings import Filters, list_repositories
+from models_registry.hfapi.base import TYPES, HubView, endpoint, flag, moment, number
+from models_registry.hfapi.fields import DEFAULTS, EXPANDS, Known, gather, show, unread_columns
+from models_registry.repos.entries import list_entries, list_paths
+from models_registry.repos.models import RepoType
+from models_registry.repos.revisions import DEFAULT_BRANCH, commit_at, resolve_revision
+from models_registry.search.listings import Filters, find_repositories, read_amounts
+from models_registry.search.tag_uses import tags_by_type
 
-_COMMON = "author cardData createdAt disabled downloads downloadsAllTime gated lastModified likes private resourceGroup sha siblings tags trendingScore usedStorage"  # noqa: E501
-EXPANDS = {
-    RepoType.MODEL: f"{_COMMON} baseModels childrenModelCount config evalResults gguf inference inferenceProviderMapping library_name mask_token model-index pipeline_tag safetensors spaces transformersInfo widgetData",  # noqa: E501
-    RepoType.DATASET: f"{_COMMON} citation description mainSize paperswithcode_id",
-    RepoType.SPACE: f"{_COMMON} datasets models region runtime sdk subdomain",
-    RepoType.KERNEL: _COMMON,
-}
+_LISTED = ["author", "private", "gated", "disabled", "likes", "downloads", "trendingScore", "tags", "createdAt",
+           "lastModified"]  # fmt: skip
+# Which files a local app runs: the tags of what it reads.
+_APPS = {
+    "llama.cpp": ("gguf",), "ollama": ("gguf",), "lmstudio": ("gguf",), "jan": ("gguf",), "koboldcpp": ("gguf",),
+    "vllm": ("transformers", "safetensors"), "sglang": ("transformers", "safetensors"), "mlx-lm": ("mlx",),
+}  # fmt: skip
 
 
 class RepoInfo(HubView):
     def get(self, request: Request, types: str, namespace: str, name: str, rest: str = DEFAULT_BRANCH) -> Response:
-        """A repository at a revision: card, tags, files; `blobs` adds sizes, `expand` picks fields."""
+        """A repository at a revision: card, tags, files; `blobs` adds sizes, `expand` picks fields.
+
+        `sha`, `siblings`, `lastModified` and what the card says are those of the revision asked for; tags, library,
+        task and what weight files say are those of main, under which the repository is listed.
+        """
         repository = self.repository(types, namespace, name)
         expand = _expand(request, repository.kind)
-        commit_oid = resolve_revision(self.actor, repository, rest)
-        commit = commit_at(repository, commit_oid)
+        oid = resolve_revision(self.actor, repository, rest)
         blobs = flag(request.query_params.get("blobs", "false"))
-        wants_files = not expand or "siblings" in expand or "usedStorage" in expand
-        entries = list_entries(repository, commit_oid, recursive=True) if wants_files else []
-        fields = _fields(repository, commit_oid, [entry for entry in entries if not entry.is_folder], blobs=blobs)
-        fields["lastModified"] = lambda: moment(commit.time_s)
-        if flag(request.query_params.get("securityStatus", "false")):
-            fields["securityRepoStatus"] = lambda: {"scansDone": True, "filesWithIssues": []}
-        if expand:
-            return Response(_identity(repository) | {key: fields[key]() for key in expand if key in fields})
-        hidden = {"downloadsAllTime", "baseModels", "trendingScore", "inference", "resourceGroup"}
-        return Response(_identity(repository) | {key: make() for key, make in fields.items() if key not in hidden})
+        security = flag(request.query_params.get("securityStatus", "false"))
+        keys = expand or [*DEFAULTS[repository.kind].split(), *(["securityRepoStatus"] if security else [])]
+        known = Known(shas={repository.pk: oid}, blobs=blobs)
+        if "siblings" in keys or "securityRepoStatus" in keys:
+            sized = blobs or "securityRepoStatus" in keys
+            entries = list_entries(repository, oid, recursive=True) if sized else list_paths(repository, oid)
+            known.entries[repository.pk] = entries
+        if rest != DEFAULT_BRANCH:
+            repository.card = card_at(repository, oid).metadata
+        body = show(repository, keys, gather(self.actor, [repository], keys, known))
+        if rest != DEFAULT_BRANCH and "lastModified" in body:
+            body["lastModified"] = moment(commit_at(repository, oid).time_s)
+        return Response(body)
 
 
 class RepoList(HubView):
     def get(self, request: Request, types: str) -> Response:
-        """Repositories by `search`, `author`, `filter`, `pipeline_tag`, `sort`, `limit`, `full`, `expand`; paged."""
-        kind = TYPES[types]
-        query = request.query_params
-        expand = _expand(request, kind)
-        filters = Filters(
-            search=tuple(query.getlist("search")),
-            author=query.get("author", ""),
-            tags=tuple(tag for value in query.getlist("filter") for tag in value.split(",") if tag),
-            pipeline_tag=query.get("pipeline_tag", ""),
-            gated=flag(query["gated"]) if "gated" in query else None,
-            sort=query.get("sort", ""),
-        )
+        """Repositories by `search`, `author`, `filter`, `pipeline_tag`, `sort` and more; paged by `Link`."""
+        kind, query = TYPES[types], request.query_params
+        keys = _expand(request, kind) or _listed(query, kind)
         limit = number(request, "limit", 50, 1000) or 1
-        offset = number(request, "cursor", 0, 10**9)
-        rows = list(list_repositories(self.actor, kind, filters)[offset : offset + limit + 1])
-        full = flag(query.get("full", "false"))
-        items = [self._item(row, expand, full=full) for row in rows[:limit]]
-        return page_of(request, items, offset + len(rows), offset, limit)
-
-    def _item(self, repository: Repository, expand: list[str], *, full: bool) -> dict[str, Any]:
-        query = self.request.query_params
-        head = branch_head(repository) if expand or full else None
-        wants_files = "siblings" in expand or full
-        entries = list_entries(repository, head, recursive=True) if head and wants_files else []
-        fields = _fields(repository, head, [entry for entry in entries if not entry.is_folder], blobs=False)
-        if expand:
-            return _identity(repository) | {key: fields[key]() for key in expand if key in fields}
-        keys = [
-            "author",
-            "private",
-            "gated",
-            "likes",
-            "downloads",
-            "trendingScore",
-            "tags",
-            "createdAt",
-            "lastModified",
-        ]
-        keys += ["disabled"]
-        if repository.kind is RepoType.MODEL:
-            keys += ["library_name", "pipeline_tag"]
-        if full:
-            keys += ["sha", "siblings"]
-        if flag(query.get("cardData", "false")) or (full and repository.kind is RepoType.DATASET):
-            keys.append("cardData")
-        if flag(query.get("config", "false")) and repository.kind is RepoType.MODEL:
-            keys.append("config")
-        return _identity(repository) | {key: fields[key]() for key in keys}
+        page = find_repositories(
+            self.actor, kind, filters_of(query, kind), limit, query.get("cursor", ""), unread_columns(keys)
+        )
+        known = gather(self.actor, page.rows, keys)
+        response = Response([show(row, keys, known) for row in page.rows])
+        if page.next:
+            pairs = [(key, value) for key, values in query.lists() for value in values if key != "cursor"]
+            url = f"{endpoint(request)}{quote(request.path)}?{urlencode([*pairs, ('cursor', page.next)])}"
+            response["Link"] = f'<{url}>; rel="next"'
+        return response
 
 
 class TagsByType(HubView):
     def get(self, request: Request, types: str) -> Response:
-        """The tags in use, by their type."""
-        from models_registry.search.listings import tags_by_type
-
-        return Response(tags_by_type(self.actor, TYPES[types]))
+        """The tags which public repositories use, by their type."""
+        return Response(tags_by_type(TYPES[types]))
 
 
-def _identity(repository: Repository) -> dict[str, Any]:
-    ident: dict[str, Any] = {"_id": f"{repository.pk:024x}", "id": repository.full_name}
-    if repository.kind is RepoType.MODEL:
-        ident["modelId"] = repository.full_name
-    return ident
+def filters_of(query: Any, kind: RepoType) -> Filters:
+    """The filters of an address. Raises BadRequest for values which can not be understood."""
+    if query.get("direction", "-1") not in ("-1", ""):
+        raise BadRequest("Listings are sorted from the greatest down: leave 'direction' out, or send -1.")
+    tags = [tag.strip() for value in query.getlist("filter") for tag in value.split(",") if tag.strip()]
+    apps = [app for value in query.getlist("apps") for app in value.split(",") if app]
+    tags += [tag for app in apps for tag in _APPS.get(app, ())]
+    for key, prefix in (("models", "model"), ("datasets", "dataset")) if kind is RepoType.SPACE else ():
+        tags += [f"{prefix}:{name}" for value in query.getlist(key) for name in value.split(",") if name]
+    # This hub runs no inference and knows no other apps, so nothing meets these filters.
+    nothing = any(query.get(key) for key in ("inference", "inference_provider")) or any(
+        app not in _APPS for app in apps
+    )
+    return Filters(
+        search=tuple(query.getlist("search")),
+        author=query.get("author", ""),
+        tags=tuple(dict.fromkeys(tags)),
+        pipeline_tag=query.get("pipeline_tag", ""),
+        gated=flag(query["gated"]) if "gated" in query else None,
+        parameters=read_amounts(query["num_parameters"]) if query.get("num_parameters") else (None, None),
+        linked=flag(query.get("linked", "false")),
+        nothing=nothing,
+        sort=query.get("sort", ""),
+    )
 
 
-def _fields(
-    repository: Repository, commit_oid: str | None, entries: list[Entry], *, blobs: bool
-) -> dict[str, Callable[[], Any]]:
-    """Every field which this hub can tell of a repository; each is worked out only when it is asked for."""
-    card = repository.card
-    fields: dict[str, Callable[[], Any]] = {
-        "author": lambda: repository.namespace.name,
-        "sha": lambda: commit_oid,
-        "lastModified": lambda: moment(repository.last_modified),
-        "createdAt": lambda: moment(repository.created_at),
-        "private": lambda: repository.private,
-        "gated": lambda: repository.gated or False,
-        "disabled": lambda: False,
-        "downloads": lambda: repository.downloads,
-        "downloadsAllTime": lambda: repository.downloads,
-        "likes": lambda: repository.likes,
-        "trendingScore": lambda: 0,
-        "tags": lambda: sorted(row.tag for row in repository.tag_rows.all()),
-        "cardData": lambda: card,
-        "resourceGroup": lambda: None,
-        "usedStorage": lambda: sum(entry.size_bytes for entry in entries),
-        "siblings": lambda: [_sibling(entry, blobs=blobs) for entry in entries],
-    }
-    if repository.kind is RepoType.MODEL:
-        base = card.get("base_model")
-        fields |= {
-            "library_name": lambda: repository.library_name or None,
-            "pipeline_tag": lambda: repository.pipeline_tag or None,
-            "config": dict,
-            "model-index": lambda: card.get("model-index"),
-            "widgetData": lambda: card.get("widget", []),
-            "mask_token": lambda: card.get("mask_token"),
-            "baseModels": lambda: {
-                "models": [{"id": name} for name in ([base] if isinstance(base, str) else base or [])]
-            },
-            "spaces": list,
-            "inference": lambda: None,
-        }
-    if repository.kind is RepoType.DATASET:
-        fields |= {
-            "description": lambda: repository.summary,
-            "citation": lambda: card.get("citation"),
-            "paperswithcode_id": lambda: card.get("paperswithcode_id"),
-        }
-    return fields
-
-
-def _sibling(entry: Entry, *, blobs: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {"rfilename": entry.path}
-    if blobs:
-        row |= {"size": entry.size_bytes, "blobId": entry.oid}
-        if entry.sha256:
-            row["lfs"] = {"sha256": entry.sha256, "size": entry.size_bytes, "pointerSize": entry.pointer_bytes}
-    return row
+def _listed(query: Any, kind: RepoType) -> list[str]:
+    keys = [*_LISTED]
+    full = flag(query.get("full", "false"))
+    if kind is RepoType.MODEL:
+        keys += ["library_name", "pipeline_tag"]
+    if kind is RepoType.SPACE:
+        keys.append("sdk")
+    if full:
+        keys += ["sha", "siblings"]
+    if flag(query.get("cardData", "false")) or (full and kind is not RepoType.MODEL):
+        keys.append("cardData")
+    if kind is RepoType.DATASET and full:
+        keys += ["description", "citation", "paperswithcode_id"]
+    if flag(query.get("config", "false")) and kind is RepoType.MODEL:
+        keys.append("config")
+    return keys
 
 
 def _expand(request: Request, kind: RepoType) -> list[str]:

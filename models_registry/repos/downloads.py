@@ -6,6 +6,7 @@ from django.db import OperationalError
 from django.db.models import F
 
 from models_registry.repos.models import Repository
+from models_registry.search import trending
 
 logger = logging.getLogger(__name__)
 
@@ -13,6 +14,6 @@ logger = logging.getLogger(__name__)
 def count_download(repository: Repository) -> None:
     """A download is worth more than its count: on a full disk files can still be read."""
     try:
-        Repository.objects.filter(pk=repository.pk).update(downloads=F("downloads") + 1)
+        trending.note(repository.pk, trending.DOWNLOAD, downloads=F("downloads") + 1)
     except OperationalError as error:
         logger.warning("a download of %s was not counted: %s", repository.path, error)

@@ -7,7 +7,7 @@ from models_registry.errors import EntryNotFound
 from models_registry.repos import git_objects as git
 from models_registry.repos.history import Graph, graph_of, read_commits
 from models_registry.repos.models import GitObject, Repository
-from models_registry.repos.revisions import find_entry
+from models_registry.repos.revisions import commit_at, find_entry
 
 _LOOKED_BACK_AT_ONCE = 50
 
@@ -34,15 +34,40 @@ def list_entries(repository: Repository, commit_oid: str, folder: str = "", *, r
     if not root.is_folder:
         raise EntryNotFound(f"{folder} is a file, not a folder.", {"X-Repo-Commit": commit_oid})
     prefix = folder + "/" if folder else ""
-    trees = {root.oid: git.read_tree(repository, root.oid)}
-    if recursive:
-        level = [root.oid]
-        while level:
-            children = {item.oid for oid in level for item in trees[oid].values() if item.is_folder} - set(trees)
-            trees.update(git.read_trees(repository, children))
-            level = list(children)
+    trees = _trees_below(repository, root.oid) if recursive else git.read_trees(repository, [root.oid])
     found = list(_walk(trees, root.oid, prefix, recursive))
-    return list(_with_sizes(repository, found))
+    return list(sized(repository, found))
+
+
+def list_paths(repository: Repository, commit_oid: str) -> list[Entry]:
+    """All files of a commit in git's order, without sizes: only trees are read."""
+    tree = commit_at(repository, commit_oid).tree
+    trees = _trees_below(repository, tree)
+    return [Entry(path, item.oid, False) for path, item in _walk(trees, tree, "", True) if not item.is_folder]
+
+
+def paths_of(heads: dict[int, str]) -> dict[int, list[Entry]]:
+    """The files of several repositories, each at a commit (`{repository id: commit oid}`), without sizes.
+
+    One query for all commits, and one for each level of folders.
+    """
+    commits = GitObject.objects.filter(repository__in=heads, oid__in=set(heads.values()), kind=git.COMMIT)
+    roots = {
+        pk: git.parse_commit(oid, bytes(data)).tree
+        for pk, oid, data in commits.values_list("repository_id", "oid", "data")
+        if heads[pk] == oid
+    }
+    trees: dict[tuple[int, str], dict[str, git.TreeItem]] = {}
+    level = set(roots.items())
+    while level:
+        trees |= git.read_trees_of_many(level)
+        items = ((pk, item) for pk, oid in level for item in trees[pk, oid].values())
+        level = {(pk, item.oid) for pk, item in items if item.is_folder} - set(trees)
+    found = {}
+    for pk, root in roots.items():
+        own = {oid: tree for (owner, oid), tree in trees.items() if owner == pk}
+        found[pk] = [Entry(path, item.oid, False) for path, item in _walk(own, root, "", True) if not item.is_folder]
+    return found
 
 
 def entries_at(repository: Repository, commit_oid: str, paths: Iterable[str]) -> list[Entry]:
@@ -55,7 +80,7 @@ def entries_at(repository: Repository, commit_oid: str, paths: Iterable[str]) ->
             continue
         if path.strip("/"):
             found.append((path.strip("/"), item))
-    return list(_with_sizes(repository, found))
+    return list(sized(repository, found))
 
 
 def entry_at(repository: Repository, commit_oid: str, path: str) -> Entry:
@@ -63,7 +88,7 @@ def entry_at(repository: Repository, commit_oid: str, path: str) -> Entry:
     item = find_entry(repository, commit_oid, path)
     if item.is_folder:
         raise EntryNotFound(f"{path or '/'} is a folder on this revision.", {"X-Repo-Commit": commit_oid})
-    return next(iter(_with_sizes(repository, [(path, item)])))
+    return next(iter(sized(repository, [(path, item)])))
 
 
 def read_small(repository: Repository, entry: Entry) -> bytes:
@@ -145,6 +170,16 @@ def _oids(repository: Repository, roots: list[str], paths: list[str]) -> dict[st
     return found
 
 
+def _trees_below(repository: Repository, root: str) -> dict[str, dict[str, git.TreeItem]]:
+    trees = git.read_trees(repository, [root])
+    level = [root]
+    while level:
+        children = {item.oid for oid in level for item in trees[oid].values() if item.is_folder} - set(trees)
+        trees.update(git.read_trees(repository, children))
+        level = list(children)
+    return trees
+
+
 def _walk(
     trees: dict[str, dict[str, git.TreeItem]], oid: str, prefix: str, recursive: bool
 ) -> Iterator[tuple[str, git.TreeItem]]:
@@ -156,7 +191,8 @@ def _walk(
             yield from _walk(trees, item.oid, f"{prefix}{item.name}/", recursive)
 
 
-def _with_sizes(repository: Repository, found: list[tuple[str, git.TreeItem]]) -> Iterator[Entry]:
+def sized(repository: Repository, found: list[tuple[str, git.TreeItem]]) -> Iterator[Entry]:
+    """Entries of tree items, with sizes and what pointers stand for."""
     sizes: dict[str, tuple[int, str, int]] = {}
     oids = list({item.oid for _, item in found if not item.is_folder})
     for start in range(0, len(oids), git.BATCH):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
+from typing import Generic, TypeVar
 
 from dulwich.objects import Commit, ObjectID, ShaFile, Tree
 
@@ -111,6 +112,25 @@ def read_trees(repository: Repository, oids: Iterable[str]) -> dict[str, dict[st
     return found
 
 
+def read_trees_of_many(wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], dict[str, TreeItem]]:
+    """Trees of several repositories, asked for as (repository id, oid). Raises KeyError when one is missing."""
+    keys = set(wanted)
+    found = {key: tree for key in keys if (tree := _trees.get(key)) is not None}
+    missing = sorted(keys - set(found))
+    for start in range(0, len(missing), BATCH):
+        part = missing[start : start + BATCH]
+        rows = GitObject.objects.filter(
+            repository__in={pk for pk, _ in part}, kind=TREE, oid__in={oid for _, oid in part}
+        )
+        for pk, oid, data in rows.values_list("repository_id", "oid", "data"):
+            if (pk, oid) in keys:
+                found[pk, oid] = parse_tree(bytes(data))
+                _trees.put((pk, oid), found[pk, oid])
+    if len(found) < len(keys):
+        raise KeyError(sorted(keys - set(found))[0][1])
+    return found
+
+
 def parse_tree(data: bytes) -> dict[str, TreeItem]:
     tree = Tree.from_string(data)
     return {
@@ -130,10 +150,16 @@ def make_tree(items: Iterable[TreeItem]) -> Tree:
 
 def read_commit(repository: Repository, oid: str) -> CommitInfo:
     """Raises KeyError when this repository has no such commit."""
-    row = GitObject.objects.filter(repository=repository, oid=oid, kind=COMMIT).values_list("data", flat=True).first()
-    if row is None:
+    key = (repository.pk, oid)
+    found = _commits.get(key)
+    if found is None:
+        rows = GitObject.objects.filter(repository=repository, oid=oid, kind=COMMIT).values_list("data", flat=True)
+        for data in rows:
+            found = parse_commit(oid, bytes(data))
+            _commits.put(key, found)
+    if found is None:
         raise KeyError(oid)
-    return parse_commit(oid, bytes(row))
+    return found
 
 
 @lru_cache(maxsize=4096)
@@ -158,23 +184,27 @@ def _text(data: bytes, encoding: bytes | None) -> str:
         return data.decode("utf-8", "replace")
 
 
-class _TreeCache:
-    """The newest parsed trees. They never change, and a listing reads the same ones again and again."""
+_Kept = TypeVar("_Kept")
+
+
+class _Cache(Generic[_Kept]):
+    """The newest parsed objects by (repository id, oid). They never change, and are read again and again."""
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._rows, self._lock = limit, OrderedDict[tuple[int, str], dict[str, TreeItem]](), Lock()
+        self._limit, self._rows, self._lock = limit, OrderedDict[tuple[int, str], _Kept](), Lock()
 
-    def get(self, key: tuple[int, str]) -> dict[str, TreeItem] | None:
+    def get(self, key: tuple[int, str]) -> _Kept | None:
         with self._lock:
             if key in self._rows:
                 self._rows.move_to_end(key)
             return self._rows.get(key)
 
-    def put(self, key: tuple[int, str], tree: dict[str, TreeItem]) -> None:
+    def put(self, key: tuple[int, str], item: _Kept) -> None:
         with self._lock:
-            self._rows[key] = tree
+            self._rows[key] = item
             while len(self._rows) > self._limit:
                 self._rows.popitem(last=False)
 
 
-_trees = _TreeCache(2048)
+_trees = _Cache[dict[str, TreeItem]](2048)
+_commits = _Cache[CommitInfo](8192)

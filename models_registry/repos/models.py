@@ -37,19 +37,24 @@ class Repository(models.Model):
     """
 
     type = models.CharField(max_length=8, choices=RepoType, default=RepoType.MODEL)
-    namespace = models.ForeignKey(Namespace, models.PROTECT, related_name="repositories")
+    namespace = models.ForeignKey(Namespace, models.PROTECT, related_name="repositories", db_index=False)
     name = models.CharField(max_length=96)
     full_name = models.CharField(max_length=200, help_text="namespace/name", db_index=True)
     private = models.BooleanField(default=False)
     creator = models.ForeignKey(User, models.SET_NULL, null=True)
-    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
-    last_modified = models.DateTimeField(db_index=True)
-    downloads = models.PositiveBigIntegerField(default=0, db_index=True)
-    likes = models.PositiveIntegerField(default=0, db_index=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_modified = models.DateTimeField()
+    downloads = models.PositiveBigIntegerField(default=0)
+    likes = models.PositiveIntegerField(default=0)
+    trending = models.FloatField(default=0, help_text="search/trending.py: comparable, but no figure to show")
     card = models.JSONField(default=dict, help_text="the README's YAML at the head of main")
     summary = models.TextField(blank=True, help_text="the first words of the card, for listings")
     library_name = models.CharField(max_length=100, blank=True)
-    pipeline_tag = models.CharField(max_length=100, blank=True, db_index=True)
+    pipeline_tag = models.CharField(max_length=100, blank=True)
+    tags = models.JSONField(default=list, help_text="as clients are shown them; RepositoryTag is what filters ask")
+    file_facts = models.JSONField(default=dict, help_text="what the files at main's head say (cards/facts.py)")
+    num_parameters = models.BigIntegerField(null=True, blank=True, db_index=True)
+    main_size_bytes = models.BigIntegerField(default=0, help_text="of the files at main's head")
     gated = models.CharField(max_length=6, blank=True, choices=Gate, help_text="empty: the files are for every reader")
     discussions_disabled = models.BooleanField(default=False)
     sdk = models.CharField(max_length=20, blank=True, help_text="of a space")
@@ -58,7 +63,16 @@ class Repository(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint("type", Lower("full_name"), name="repository_name_any_case")]
-        indexes = [models.Index(fields=["type", "-last_modified"], name="repository_newest")]
+        # A listing walks the index of its order from where the page begins: no sort, and no cost which grows.
+        indexes = [
+            models.Index(fields=["type", "private", "-last_modified", "-id"], name="listing_by_last_modified"),
+            models.Index(fields=["type", "private", "-created_at", "-id"], name="listing_by_created_at"),
+            models.Index(fields=["type", "private", "-downloads", "-id"], name="listing_by_downloads"),
+            models.Index(fields=["type", "private", "-likes", "-id"], name="listing_by_likes"),
+            models.Index(fields=["type", "private", "-trending", "-id"], name="listing_by_trending"),
+            models.Index(fields=["gated"], name="listing_of_gated"),
+            models.Index(fields=["namespace", "type", "private", "-last_modified", "-id"], name="listing_of_namespace"),
+        ]
 
     def __str__(self) -> str:
         return self.full_name

@@ -19,3 +19,14 @@ class FileScan(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sha256}: {self.status}"
+
+
+class FileHeader(models.Model):
+    """What the header of a weight file says. The same bytes are read once, wherever they appear."""
+
+    sha256 = models.CharField(max_length=64, primary_key=True)
+    facts = models.JSONField(default=dict, help_text="safetensors: parameters by type; GGUF: what its header says")
+    problem = models.TextField(blank=True, help_text="why nothing could be read, for people")
+
+    def __str__(self) -> str:
+        return self.sha256

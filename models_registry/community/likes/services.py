@@ -10,6 +10,7 @@ from models_registry.accounts.policies import Actor, can_discuss, readable_by
 from models_registry.community.likes.models import Like
 from models_registry.errors import Forbidden, Unauthorized
 from models_registry.repos.models import Repository
+from models_registry.search import trending
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ def like(actor: Actor, repository: Repository) -> bool:
     with transaction.atomic():
         _, created = Like.objects.get_or_create(repository=repository, user=user)
         if created:
-            Repository.objects.filter(pk=repository.pk).update(likes=F("likes") + 1)
+            trending.note(repository.pk, trending.LIKE, likes=F("likes") + 1)
     if created:
         repository.likes += 1
         logger.info("%s likes %s", actor.name, repository.path)

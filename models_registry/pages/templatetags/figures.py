@@ -34,6 +34,18 @@ def in_bytes(value: Any) -> str:
 
 
 @register.filter
+def amount(value: Any) -> str:
+    """A number of parameters in three digits: 22.7M, 7.24B."""
+    number = _number(value)
+    if number is None:
+        return MISSING
+    for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if number >= size * 0.9995:
+            return f"{digits(number / size)}{unit}"
+    return f"{number:.0f}"
+
+
+@register.filter
 def ms(value: Any) -> str:
     """Milliseconds in three digits; below a tenth in µs, from ten thousand on in s."""
     number = _number(value)

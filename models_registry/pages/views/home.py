@@ -4,32 +4,45 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from django.core.paginator import Paginator
-from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from models_registry.accounts.members import follow_counts, follows
-from models_registry.accounts.policies import Actor, can_administer, can_follow, readable_by
+from models_registry.accounts.policies import can_administer, can_follow
 from models_registry.community.collections.reading import list_collections
 from models_registry.pages.links import repository_link
 from models_registry.pages.places import actor_of
 from models_registry.pages.sections import notes_of
-from models_registry.repos.models import Repository, RepositoryTag, RepoType
+from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.services import find_namespace
-from models_registry.search.listings import Filters, list_repositories
+from models_registry.search.facets import Facets, facets_of
+from models_registry.search.listings import (
+    MAX_COUNTED,
+    Filters,
+    count_repositories,
+    find_repositories,
+    read_amounts,
+)
 
 ROWS_A_PAGE = 30
 _NEWEST = 6
 _SHOWN_TAGS = 4
-_FACET_TAGS = 24
 _SORTS = (
-    ("last_modified", "Newest changes"),
-    ("created_at", "Newest"),
+    ("", "Newest changes"),
+    ("trendingScore", "Trending"),
     ("downloads", "Most downloads"),
     ("likes", "Most likes"),
+    ("createdAt", "Newest"),
 )
+_SIZES = (
+    ("", "Any size"),
+    ("max:100M", "below 100M"),
+    ("min:100M,max:1B", "100M to 1B"),
+    ("min:1B,max:10B", "1B to 10B"),
+    ("min:10B", "above 10B"),
+)
+_HIDDEN_COLUMNS = ("card", "file_facts", "description")
 
 
 @require_safe
@@ -37,7 +50,8 @@ def home(request: HttpRequest) -> HttpResponse:
     """What this hub is, a search, and the newest of what it holds."""
     actor = actor_of(request)
     newest = {
-        kind: list(list_repositories(actor, kind, Filters())[:_NEWEST]) for kind in (RepoType.MODEL, RepoType.DATASET)
+        kind: find_repositories(actor, kind, Filters(), _NEWEST, defer=_HIDDEN_COLUMNS).rows
+        for kind in (RepoType.MODEL, RepoType.DATASET)
     }
     context = {
         "models": describe(newest[RepoType.MODEL]),
@@ -49,17 +63,21 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def listing(request: HttpRequest, kind: RepoType) -> HttpResponse:
-    """Repositories by words, author, tags and task; paged."""
+    """Repositories by words, author, tags, task and size: the same search as the API's; paged."""
     actor, query = actor_of(request), request.GET
     tags = tuple(dict.fromkeys(tag for tag in query.getlist("tag") if tag))
+    size = query.get("size", "") if kind is RepoType.MODEL else ""
     filters = Filters(
         search=(query.get("q", ""),),
         author=query.get("author", "").strip(),
         tags=tags,
         pipeline_tag=query.get("task", ""),
+        parameters=read_amounts(size) if size else (None, None),
         sort=query.get("sort", ""),
     )
-    page = Paginator(list_repositories(actor, kind, filters), ROWS_A_PAGE).get_page(query.get("page"))
+    cursor = query.get("cursor", "")
+    page = find_repositories(actor, kind, filters, ROWS_A_PAGE, cursor, _HIDDEN_COLUMNS)
+    total = count_repositories(actor, kind, filters)
     context = {
         "kind": kind,
         "action": f"/{kind.plural}",
@@ -69,13 +87,16 @@ def listing(request: HttpRequest, kind: RepoType) -> HttpResponse:
         "task": filters.pipeline_tag,
         "sort": filters.sort,
         "sorts": _SORTS,
-        "filtered": bool(query.get("q") or filters.author or tags or filters.pipeline_tag),
-        "page": page,
-        "rows": describe(list(page.object_list)),
+        "size": size,
+        "sizes": _SIZES if kind is RepoType.MODEL else (),
+        "filtered": bool(query.get("q") or filters.author or tags or filters.pipeline_tag or size),
+        "total": min(total, MAX_COUNTED),
+        "is_more": total > MAX_COUNTED,
+        "rows": describe(page.rows),
         "chips": _chips(request, filters),
-        "facets": _facets(request, actor, kind, tags),
-        "next": _link(request, page=page.next_page_number()) if page.has_next() else "",
-        "previous": _link(request, page=page.previous_page_number()) if page.has_previous() else "",
+        "facets": _facets(request, facets_of(actor, kind, page.few), tags),
+        "next": _link(request, cursor=page.next) if page.next else "",
+        "first": _link(request) if cursor else "",
     }
     return render(request, "pages/listing.html", context)
 
@@ -87,11 +108,11 @@ def namespace(request: HttpRequest, namespace: str) -> HttpResponse:
     actor = actor_of(request)
     groups = []
     for kind, title in ((RepoType.MODEL, "Models"), (RepoType.DATASET, "Datasets")):
-        found = list_repositories(actor, kind, Filters(author=owner.name))
-        page = Paginator(found, ROWS_A_PAGE).get_page(1)
-        more = f"/{kind.plural}?{urlencode({'author': owner.name})}" if page.has_next() else ""
-        groups.append({"title": title, "kind": kind, "total": page.paginator.count, "more": more})
-        groups[-1]["rows"] = describe(list(page.object_list))
+        filters = Filters(author=owner.name)
+        rows = find_repositories(actor, kind, filters, ROWS_A_PAGE, defer=_HIDDEN_COLUMNS).rows
+        total = count_repositories(actor, kind, filters) if len(rows) == ROWS_A_PAGE else len(rows)
+        more = f"/{kind.plural}?{urlencode({'author': owner.name})}" if total > len(rows) else ""
+        groups.append({"title": title, "kind": kind, "total": total, "more": more, "rows": describe(rows)})
     members = []
     if owner.is_organization:
         members = list(owner.memberships.select_related("user").order_by("user__username")[:100])
@@ -115,10 +136,8 @@ def describe(repositories: Sequence[Repository]) -> list[dict[str, Any]]:
     notes = notes_of(repositories)
     rows = []
     for repository in repositories:
-        tags = sorted(
-            {row.tag for row in repository.tag_rows.all()} - {repository.pipeline_tag, repository.library_name}
-        )
-        plain = [tag for tag in tags if ":" not in tag]
+        known = {repository.pipeline_tag, repository.library_name}
+        plain = [tag for tag in repository.tags if ":" not in tag and tag not in known]
         rows.append(
             {
                 "repository": repository,
@@ -141,17 +160,25 @@ def _chips(request: HttpRequest, filters: Filters) -> list[tuple[str, str]]:
     return chips
 
 
-def _facets(request: HttpRequest, actor: Actor, kind: RepoType, chosen: Sequence[str]) -> list[dict[str, Any]]:
-    """The tags which most repositories have, as links which add them."""
-    readable = Repository.objects.filter(readable_by(actor), type=kind)
-    rows = RepositoryTag.objects.filter(repository__in=readable).exclude(tag__in=chosen).values_list("tag")
-    counted = rows.annotate(total=Count("pk")).order_by("-total", "tag")[:_FACET_TAGS]
-    return [{"tag": tag, "total": total, "link": _link(request, tag=[*chosen, tag])} for tag, total in counted]
+def _facets(request: HttpRequest, groups: list[Facets], chosen: Sequence[str]) -> list[dict[str, Any]]:
+    """The tags of what is listed, in groups, as links which add them."""
+    return [
+        {
+            "title": group.title,
+            "tags": [
+                {"label": label, "total": total, "link": _link(request, tag=[*chosen, tag])}
+                for tag, label, total in group.tags
+                if tag not in chosen
+            ],
+        }
+        for group in groups
+        if any(tag not in chosen for tag, _, _ in group.tags)
+    ]
 
 
 def _link(request: HttpRequest, **changes: Any) -> str:
     """This listing with some of its parameters changed, from its first page on."""
-    query = {key: values for key, values in request.GET.lists() if key != "page"} | changes
+    query = {key: values for key, values in request.GET.lists() if key not in ("page", "cursor")} | changes
     pairs = [
         (key, value)
         for key, values in query.items()

@@ -63,8 +63,10 @@ def tags_of(repository: Repository) -> dict[str, Any]:
     """The repository's tags as its header shows them: each leads to the listing which it filters."""
     listing = f"/{repository.kind.plural}"
     tags, facts = [], []
-    for tag in repository.tag_rows.order_by("pk").values_list("tag", flat=True):
+    for tag in repository.tags:
         group, colon, value = tag.partition(":")
+        if tag.count(":") > 1 and group == "base_model":
+            continue  # said already without the relation
         if colon and group in ("license", "dataset", "base_model", "arxiv"):
             facts.append((group.replace("_", " "), value, tag))
         elif tag not in (repository.pipeline_tag, repository.library_name):

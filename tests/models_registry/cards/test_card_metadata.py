@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from models_registry.cards.metadata import (
     Card,
     CardError,
-    hub_tags,
     infer_library,
     infer_pipeline_tag,
     read_card,
     split_card,
 )
+from models_registry.cards.tags import hub_tags
 from models_registry.cards.validation import validate
 
 CARD = """---
@@ -66,8 +66,8 @@ def test_no_metadata_is_a_warning_and_no_error(text):
 def test_hub_tags():
     tags = hub_tags(read_card(CARD), ["config.json", "model.safetensors", "onnx/model.onnx"])
     assert tags == [
-        "transformers", "onnx", "safetensors", "vision", "en", "no", "dataset:ada/digits", "arxiv:1706.03762",
-        "arxiv:2004.12832", "base_model:google/vit", "license:mit",
+        "transformers", "onnx", "safetensors", "image-classification", "vision", "en", "no", "dataset:ada/digits", "arxiv:1706.03762",
+        "arxiv:2004.12832", "base_model:google/vit", "base_model:finetune:google/vit", "license:mit",
     ]  # fmt: skip
     assert hub_tags(Card({"tags": [f"t{n}" for n in range(9999)]})).__len__() == 500
 

@@ -1,11 +1,13 @@
 """Home, listings, and what one owner has."""
 
+import re
+
 import pytest
 from django.test import Client
 
 from models_registry.accounts.services import create_organization
 from models_registry.pages.views.home import ROWS_A_PAGE
-from models_registry.repos.models import RepoType
+from models_registry.repos.models import Repository, RepoType
 from tests import factories
 
 CARD = b"---\nlicense: mit\npipeline_tag: image-classification\ntags: [%s]\n---\n# A card\nReads digits from scans.\n"
@@ -59,9 +61,20 @@ def test_pages_of_a_listing_keep_its_filters(visitor, alice):
         factories.make_repository(alice, f"model-{number:02}")
     first = visitor.get("/models?q=model").content.decode()
     assert first.count('class="row-link"') == ROWS_A_PAGE
-    assert 'href="/models?q=model&amp;page=2"' in first and 'rel="prev"' not in first
-    second = visitor.get("/models?q=model&page=2").content.decode()
-    assert second.count('class="row-link"') == 2 and 'rel="prev"' in second
+    assert "First page" not in first and f"{ROWS_A_PAGE + 2}</span>" in first
+    following = re.search(r'href="(/models\?q=model&amp;cursor=[^"]+)" rel="next"', first)[1].replace("&amp;", "&")
+    second = visitor.get(following).content.decode()
+    assert second.count('class="row-link"') == 2 and 'href="/models?q=model">First page' in second
+
+
+def test_a_listing_is_narrowed_by_size_and_by_tags_in_groups(visitor, alice):
+    small = factories.make_repository(alice, "small", files={"README.md": b"---\ntags: [tiny]\n---\n"})
+    factories.make_repository(alice, "plain")
+    Repository.objects.filter(pk=small.pk).update(num_parameters=22_700_000)
+    page = visitor.get("/models?size=max:100M").content.decode()
+    assert page.count('class="row-link"') == 1 and "22.7M" in page and "<summary>Other tags</summary>" in page
+    assert 'href="/models?size=max%3A100M&amp;tag=tiny"' in page
+    assert visitor.get("/models?size=huge").status_code == visitor.get("/models?cursor=x").status_code == 400
 
 
 @pytest.mark.parametrize("url", ["/", "/models", "/alice"])
