@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Window
+from django.db.models import F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from models_registry.accounts.policies import (
@@ -29,6 +29,14 @@ ITEMS_IN_LISTS = 4
 PAPER = re.compile(r"\d{4}\.\d{4,5}(v\d{1,2})?")
 _SLUG = re.compile(r"(?:[^/]*-)?([0-9a-f]{24})")
 _LARGEST = 2**63 - 1
+# What the API and the pages say of an item: without cards, which are the heaviest column.
+_SHOWN = (
+    "collection_id", "type", "paper", "note", "position",
+    "repository__type", "repository__full_name", "repository__name", "repository__private", "repository__likes",
+    "repository__downloads", "repository__last_modified",
+    "repository__namespace__name",
+    "target__title", "target__private", "target__namespace__name",
+)  # fmt: skip
 _REPOSITORY_TYPES = {kind.plural: kind for kind in RepoType}
 
 
@@ -86,7 +94,8 @@ def list_collections(actor: Actor, *, owner: str = "", item: str = "", sort: str
         what = _what(actor, item)
         if what is None:
             return rows.none()
-        rows = rows.filter(Exists(CollectionItem.objects.filter(collection=OuterRef("pk"), **what.lookup())))
+        # The few which hold it are found first, by its index; EXISTS would walk all collections in their order.
+        rows = rows.filter(pk__in=CollectionItem.objects.filter(**what.lookup()).values("collection"))
     return rows.order_by(*order)
 
 
@@ -105,7 +114,9 @@ def items_readable_by(actor: Actor) -> Q:
 def items_of(actor: Actor, collection: Collection) -> list[CollectionItem]:
     """All items which this actor may see, in order."""
     rows = CollectionItem.objects.filter(items_readable_by(actor), collection=collection)
-    return list(rows.select_related("repository__namespace", "target__namespace").order_by("position", "pk"))
+    return list(
+        rows.select_related("repository__namespace", "target__namespace").only(*_SHOWN).order_by("position", "pk")
+    )
 
 
 def first_items(actor: Actor, collections: Sequence[Collection]) -> dict[int, list[CollectionItem]]:
@@ -115,7 +126,8 @@ def first_items(actor: Actor, collections: Sequence[Collection]) -> dict[int, li
         number=Window(RowNumber(), partition_by=[F("collection")], order_by=[F("position").asc(), F("pk").asc()])
     ).filter(number__lte=ITEMS_IN_LISTS)
     found: dict[int, list[CollectionItem]] = {collection.pk: [] for collection in collections}
-    for row in numbered.select_related("repository__namespace", "target__namespace").order_by("position", "pk"):
+    shown = numbered.select_related("repository__namespace", "target__namespace").only(*_SHOWN)
+    for row in shown.order_by("position", "pk"):
         found[row.collection_id].append(row)
     return found
 
