@@ -23,7 +23,8 @@ _COMMON = "author cardData createdAt disabled downloads downloadsAllTime gated l
 EXPANDS = {
     RepoType.MODEL: f"{_COMMON} baseModels childrenModelCount config evalResults gguf inference inferenceProviderMapping library_name mask_token model-index pipeline_tag safetensors spaces transformersInfo widgetData",  # noqa: E501
     RepoType.DATASET: f"{_COMMON} citation description mainSize paperswithcode_id",
-    RepoType.SPACE: f"{_COMMON} datasets models region runtime sdk subdomain",
+    # a space has no downloads and no gate: exactly the words which the client knows
+    RepoType.SPACE: "author cardData createdAt datasets disabled lastModified likes models private region resourceGroup runtime sdk sha siblings subdomain tags trendingScore usedStorage",  # noqa: E501
     RepoType.KERNEL: _COMMON,
 }
 # Of the answer without `expand`.
