@@ -34,8 +34,8 @@ def kept(request: pytest.FixtureRequest) -> Iterator[None]:
     before = request.session.testsfailed
     yield
     word, _, title = request.node.originalname.removeprefix("test_").partition("_")
-    if "span" in request.fixturenames:
-        title += f" {request.getfixturevalue('span')}"
+    if hasattr(request.node, "callspec"):
+        title += f" {request.node.callspec.params['span']}"
     outcome = "ok" if request.session.testsfailed == before else "FAILED"
     argv = ["curl", "--version"] if word == "curl" else [str(Path(sys.executable).with_name("hf")), "version"]
     said = subprocess.run(argv, env=outer_environment(), capture_output=True, text=True, check=False).stdout.split()
