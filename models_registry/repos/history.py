@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import overload
 
+from django.db.models import QuerySet
+
 from models_registry.repos.git_objects import BATCH, COMMIT, CommitInfo, parse_commit
 from models_registry.repos.models import GitObject, Repository
 
@@ -41,7 +43,7 @@ class Graph:
         """The commit, or None when this repository has no such commit (or a shallow history ends there)."""
         node = self.nodes.get(oid)
         if node is None:
-            self._read_on()
+            self._read_on(oid)
             node = self.nodes.get(oid)
         return node
 
@@ -52,15 +54,15 @@ class Graph:
             raise KeyError(oid)
         return node
 
-    def _read_on(self) -> None:
+    def _read_on(self, oid: str) -> None:
+        """What came since, and `oid` by itself if it is not there: a row may be seen later than one of a greater id."""
         with self.lock:
-            before = len(self.nodes)
-            self._read_after(self.seen_id)
-            if len(self.nodes) == before and self.seen_id:
-                self._read_after(0)  # an id may be seen later than a greater one
+            rows = GitObject.objects.filter(repository=self.repository, kind=COMMIT)
+            self._take(rows.filter(pk__gt=self.seen_id).order_by("pk"))
+            if oid not in self.nodes:
+                self._take(rows.filter(oid=oid))
 
-    def _read_after(self, seen_id: int) -> None:
-        rows = GitObject.objects.filter(repository=self.repository, kind=COMMIT, pk__gt=seen_id).order_by("pk")
+    def _take(self, rows: QuerySet[GitObject]) -> None:
         for pk, oid, data in rows.values_list("pk", "oid", "data").iterator(chunk_size=2000):
             if oid not in self.nodes:
                 self.nodes[oid] = parse_node(bytes(data))
