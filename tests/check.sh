@@ -8,6 +8,7 @@ FITHUB_DATA="$(mktemp -d)"; export FITHUB_DATA
 trap 'rm -rf "$FITHUB_DATA"' EXIT
 
 step lint
+bash -n .ci/run
 ruff check .
 ruff format --check .
 step types
