@@ -1,6 +1,5 @@
 """What begins by itself when a commit lands on `main`."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Exists, OuterRef
@@ -9,10 +8,10 @@ from compression_service.jobs.models import Job
 from compression_service.jobs.services import enqueue
 from compression_service.variants.models import SourceModel
 from compression_service.variants.services import begin_source
-from models_registry.repos.entries import Entry, list_entries
+from models_registry.repos.changes import changes_between
 from models_registry.repos.events import revision_published
 from models_registry.repos.models import Repository, RepoType
-from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, branch_head
+from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, branch_head, root_items
 from models_registry.scanning.services import needs_scan, scans_of
 
 _OF_A_NEW_REPOSITORY = {".gitattributes", "README.md"}
@@ -30,15 +29,14 @@ def on_revision_published(
     ref: str,
     oid: str,
     old_oid: str | None,
-    entries: Callable[[], list[Entry]],
     **_: Any,
 ) -> None:
     """Runs inside the commit's transaction: the jobs are queued if and only if the commit is."""
     if ref != HEADS + DEFAULT_BRANCH:
         return
-    if old_oid is None and {entry.path for entry in entries()} <= _OF_A_NEW_REPOSITORY:
+    if old_oid is None and root_items(repository, oid).keys() <= _OF_A_NEW_REPOSITORY:
         return
-    to_scan = [entry for entry in entries() if needs_scan(entry)]
+    to_scan = [entry for entry in changes_between(repository, old_oid, oid).added if needs_scan(entry)]
     if set(scans_of(to_scan)) < {entry.sha256 for entry in to_scan}:
         enqueue("scan_files", repository, {"commit": oid}, f"scan_files:{repository.pk}:{oid}")
     if repository.kind is RepoType.DATASET:
@@ -46,13 +44,13 @@ def on_revision_published(
         for model in _waiting_for(repository):
             head = branch_head(model)
             if head is not None:
-                _begin(model, head, list_entries(model, head, recursive=True))
+                _begin(model, head)
     if repository.kind is RepoType.MODEL:
-        _begin(repository, oid, entries())
+        _begin(repository, oid)
 
 
-def _begin(model: Repository, commit: str, entries: list[Entry]) -> None:
-    source = begin_source(model, commit, entries)
+def _begin(model: Repository, commit: str) -> None:
+    source = begin_source(model, commit)
     if source is not None:
         _supersede(source)
         enqueue("convert", model, {"source": source.pk}, f"convert:{source.pk}")

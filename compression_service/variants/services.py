@@ -16,8 +16,9 @@ from compression_service.variants.datasets import dataset_of
 from compression_service.variants.models import Catalogue, Footprint, SourceModel, Variant
 from models_registry.cards.services import card_at
 from models_registry.repos.commits import AddContent, AddFile, Copy, Operation, write_commit
-from models_registry.repos.entries import Entry, entry_at, list_entries, read_small
+from models_registry.repos.entries import entry_at, list_entries, read_small
 from models_registry.repos.models import Repository
+from models_registry.repos.revisions import root_items
 from models_registry.repos.services import grant_blob
 from models_registry.storage.services import take_file
 
@@ -28,10 +29,10 @@ PROVENANCE = "fithub.json"
 _NOT_OF_THE_MODEL = ("README.md", ".gitattributes", ".gitignore", "LICENSE", "LICENSE.txt", "LICENSE.md", PROVENANCE)
 
 
-def begin_source(repository: Repository, commit: str, entries: list[Entry]) -> SourceModel | None:
+def begin_source(repository: Repository, commit: str) -> SourceModel | None:
     """The source model at a commit, or None when it is the one of an earlier commit with another README."""
     dataset, dataset_commit = dataset_of(repository, commit) or ("", "")
-    digest = _digest(repository, commit, entries, dataset)
+    digest = _digest(repository, commit, dataset)
     defaults = {"commit": commit, "dataset": dataset, "dataset_commit": dataset_commit}
     source, created = SourceModel.objects.get_or_create(repository=repository, digest=digest, defaults=defaults)
     newest = SourceModel.objects.filter(repository=repository).latest("pk")
@@ -185,12 +186,13 @@ def catalogue_version(repository: Repository) -> int:
     return Catalogue.objects.filter(repository=repository).aggregate(Max("version"))["version__max"] or 0
 
 
-def _digest(repository: Repository, commit: str, entries: list[Entry], dataset: str) -> str:
+def _digest(repository: Repository, commit: str, dataset: str) -> str:
+    """What the variants depend on. A folder's oid stands for all that is in it, so only the root is read."""
     card = card_at(repository, commit)
     parts = [json.dumps([card.datasets, card.fithub, dataset], sort_keys=True, default=str)]
-    for entry in entries:
-        if not entry.is_folder and entry.path not in _NOT_OF_THE_MODEL:
-            parts.append(f"{entry.path}\0{entry.oid}")
+    for name, item in root_items(repository, commit).items():
+        if name not in _NOT_OF_THE_MODEL:
+            parts.append(f"{name}\0{item.mode:o}\0{item.oid}")
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 

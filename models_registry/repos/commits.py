@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -13,7 +12,6 @@ from models_registry.accounts.policies import Actor, can_write
 from models_registry.errors import BadRequest, EntryNotFound, Forbidden, HeadMoved, RevisionNotFound
 from models_registry.repos import git_objects as git
 from models_registry.repos.attributes import LfsRules, rule_for
-from models_registry.repos.entries import list_entries
 from models_registry.repos.events import revision_published
 from models_registry.repos.models import Ref, Repository, RepositoryBlob
 from models_registry.repos.paths import check_path
@@ -292,8 +290,7 @@ def advance(repository: Repository, ref: str, row: Ref | None, made: Commit, obj
     now = timezone.now()
     Repository.objects.filter(pk=repository.pk).update(last_modified=now)
     repository.last_modified = now
-    entries = cache(partial(list_entries, repository, oid, recursive=True))
-    revision_published.send(Repository, repository=repository, ref=ref, oid=oid, old_oid=old_oid, entries=entries)
+    revision_published.send(Repository, repository=repository, ref=ref, oid=oid, old_oid=old_oid)
     return oid
 
 

@@ -6,7 +6,6 @@ branch or tag leads any more, so that what was squashed away in the source does 
 
 import logging
 from collections.abc import Iterable
-from functools import cache, partial
 from typing import Any
 
 from django.db import connection, transaction
@@ -17,7 +16,6 @@ from models_registry.accounts.policies import Actor
 from models_registry.accounts.services import check_name
 from models_registry.errors import Conflict
 from models_registry.repos import git_objects as git
-from models_registry.repos.entries import list_entries
 from models_registry.repos.events import repository_created, repository_duplicated, revision_published
 from models_registry.repos.gating import require_files
 from models_registry.repos.models import GitObject, Ref, Repository, RepositoryBlob
@@ -146,5 +144,4 @@ def insert_select(rows: QuerySet[Any], **replaced: Any) -> int:
 
 
 def _publish(repository: Repository, ref: str, oid: str) -> None:
-    entries = cache(partial(list_entries, repository, oid, recursive=True))
-    revision_published.send(Repository, repository=repository, ref=ref, oid=oid, old_oid=None, entries=entries)
+    revision_published.send(Repository, repository=repository, ref=ref, oid=oid, old_oid=None)

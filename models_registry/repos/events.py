@@ -2,8 +2,8 @@
 
 from django.dispatch import Signal
 
-# repository: Repository; ref: full ref name; oid: the new commit; old_oid: the commit before, or None;
-# entries: a function which gives all entries of the new commit, read once for all receivers.
+# repository: Repository; ref: full ref name; oid: the new commit; old_oid: the commit before, or None.
+# A receiver which asks what changed reads `changes_between`: a whole tree may hold 100,000 files.
 revision_published = Signal()
 
 # repository: Repository, with its first commit; actor: who made it.

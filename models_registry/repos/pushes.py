@@ -7,7 +7,6 @@ the objects and moves the refs: a process which dies leaves the repository as it
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
 from typing import Protocol
 
 from django.db import transaction
@@ -19,7 +18,6 @@ from models_registry.errors import BadRequest, Forbidden, HubError, TooLarge, Un
 from models_registry.repos import git_objects as git
 from models_registry.repos.closure import kinds_of
 from models_registry.repos.commits import MAX_INLINE_BYTES
-from models_registry.repos.entries import list_entries
 from models_registry.repos.events import revision_published
 from models_registry.repos.models import GitObject, Ref, Repository, RepositoryBlob
 from models_registry.repos.paths import check_path, check_ref_part
@@ -187,10 +185,7 @@ def _move(repository: Repository, update: Update, checked: _Checked | None) -> s
 def _announce(repository: Repository, update: Update, checked: _Checked | None, old: str | None) -> None:
     if checked is None:
         return
-    entries = cache(partial(list_entries, repository, checked.commit, recursive=True))
-    revision_published.send(
-        Repository, repository=repository, ref=update.ref, oid=checked.commit, old_oid=old, entries=entries
-    )
+    revision_published.send(Repository, repository=repository, ref=update.ref, oid=checked.commit, old_oid=old)
 
 
 # --- objects -----------------------------------------------------------------------------------------------------

@@ -74,6 +74,11 @@ def commit_at(repository: Repository, oid: str) -> CommitInfo:
         raise RevisionNotFound(f"Invalid rev id: {oid}") from error
 
 
+def root_items(repository: Repository, commit_oid: str) -> dict[str, TreeItem]:
+    """The files and folders at the root of a commit, by name."""
+    return read_tree(repository, commit_at(repository, commit_oid).tree)
+
+
 def branch_head(repository: Repository, name: str = DEFAULT_BRANCH) -> str | None:
     return Ref.objects.filter(repository=repository, name=HEADS + name).values_list("oid", flat=True).first()
 

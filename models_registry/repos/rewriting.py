@@ -1,7 +1,6 @@
 """Writing a whole history anew without certain files. Used inside an act's transaction, under the repository's lock."""
 
 import re
-from functools import cache, partial
 
 from django.utils import timezone
 from dulwich.objects import ShaFile
@@ -9,7 +8,6 @@ from dulwich.objects import ShaFile
 from models_registry.accounts.policies import Actor
 from models_registry.errors import HeadMoved
 from models_registry.repos import git_objects as git
-from models_registry.repos.entries import list_entries
 from models_registry.repos.events import revision_published
 from models_registry.repos.history import graph_of
 from models_registry.repos.models import GitObject, Ref, Repository
@@ -48,10 +46,7 @@ class Rewriting:
             self.repository.last_modified = now
         for row in moved:
             oid = self.commits[row.oid]
-            entries = cache(partial(list_entries, self.repository, oid, recursive=True))
-            revision_published.send(
-                Repository, repository=self.repository, ref=row.name, oid=oid, old_oid=row.oid, entries=entries
-            )
+            revision_published.send(Repository, repository=self.repository, ref=row.name, oid=oid, old_oid=row.oid)
 
     def _history(self, head: str) -> None:
         """Parents first, without recursion: histories are long."""

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from functools import cache, partial
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -25,7 +24,6 @@ from models_registry.errors import (
 )
 from models_registry.repos.attributes import default_attributes
 from models_registry.repos.commits import ATTRIBUTES, AddFile, write_commit
-from models_registry.repos.entries import list_entries
 from models_registry.repos.events import (
     repository_created,
     repository_deleted,
@@ -302,10 +300,8 @@ def _create_ref(repository: Repository, ref: str, oid: str, *, overwrite: bool) 
         else:
             require_free_ref(repository, ref)
             Ref.objects.create(repository=repository, name=ref, oid=oid)
-        entries = cache(partial(list_entries, repository, oid, recursive=True))
-        revision_published.send(
-            Repository, repository=repository, ref=ref, oid=oid, old_oid=row.oid if row else None, entries=entries
-        )
+        old_oid = row.oid if row else None
+        revision_published.send(Repository, repository=repository, ref=ref, oid=oid, old_oid=old_oid)
 
 
 def require_free_ref(repository: Repository, ref: str) -> None:
