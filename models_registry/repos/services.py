@@ -60,6 +60,8 @@ def find_repository(actor: Actor, kind: RepoType, full_name: str, *, follow: boo
             if not follow:
                 raise RepoMoved(full_name, moved.full_name)
             return moved
+        if moved is None:  # between the two looks it may have been moved back to this name
+            found = _named(kind, full_name)
     if found is None or not can_read(actor, found):
         # 401 is the protocol's way to say "it is not there, or sign in".
         raise RepoNotFound("Repository not found", status=401 if actor.is_anonymous else 404)

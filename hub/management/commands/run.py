@@ -114,7 +114,9 @@ def _revive(children: list[_Child]) -> None:
         if child.process is None or child.process.poll() is None:
             continue
         lived_s = time.monotonic() - child.started_at
-        child.failures = child.failures + 1 if lived_s < 10 else 1
+        # What was killed from outside (by hand, for memory) is no program which can not start.
+        soon_s = 3 if child.process.returncode < 0 else 10
+        child.failures = child.failures + 1 if lived_s < soon_s else 1
         if child.failures > 5:
             raise CommandError(f"The {child.name} ended {child.failures} times within seconds: see its messages above.")
         print(f"the {child.name} ended with {child.process.returncode}: starting it again", file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ from models_registry.accounts.models import Membership, Role
 from models_registry.accounts.policies import Actor
 from models_registry.accounts.services import create_organization
 from models_registry.errors import Conflict
+from models_registry.repos import services
 from models_registry.repos.events import repository_moved
 from models_registry.repos.models import Repository, RepositoryRedirect, RepoType
 from models_registry.repos.moving import move_repository
@@ -263,3 +264,14 @@ def test_a_person_who_has_the_name_of_a_folder_is_led_right():
     assert Client().get("/api/models/owner/owner/tree/main/owner/owner")["Location"] == (
         "/api/models/owner/next/tree/main/owner/owner"
     )
+
+
+def test_a_repository_moved_back_between_two_looks_is_found(model, alice, monkeypatch):
+    """A look for the name finds nothing, and before the look for the old name it is there again."""
+    Repository.objects.filter(pk=model.pk).update(full_name="alice/elsewhere")
+
+    def moved_back(kind, full_name):
+        Repository.objects.filter(pk=model.pk).update(full_name="alice/m")
+
+    monkeypatch.setattr(services, "repository_once_named", moved_back)
+    assert services.find_repository(Actor(alice), RepoType.MODEL, "alice/m").pk == model.pk
