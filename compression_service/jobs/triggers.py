@@ -11,7 +11,7 @@ from compression_service.variants.services import begin_source
 from models_registry.repos.changes import changes_between
 from models_registry.repos.events import revision_published
 from models_registry.repos.models import Repository, RepoType
-from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, branch_head, root_items
+from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, branch_head, items_at
 from models_registry.scanning.services import needs_scan, scans_of
 
 _OF_A_NEW_REPOSITORY = {".gitattributes", "README.md"}
@@ -34,7 +34,7 @@ def on_revision_published(
     """Runs inside the commit's transaction: the jobs are queued if and only if the commit is."""
     if ref != HEADS + DEFAULT_BRANCH:
         return
-    if old_oid is None and root_items(repository, oid).keys() <= _OF_A_NEW_REPOSITORY:
+    if old_oid is None and items_at(repository, oid).keys() <= _OF_A_NEW_REPOSITORY:
         return
     to_scan = [entry for entry in changes_between(repository, old_oid, oid).added if needs_scan(entry)]
     if set(scans_of(to_scan)) < {entry.sha256 for entry in to_scan}:

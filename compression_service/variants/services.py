@@ -18,7 +18,7 @@ from models_registry.cards.services import card_at
 from models_registry.repos.commits import AddContent, AddFile, Copy, Operation, write_commit
 from models_registry.repos.entries import entry_at, list_entries, read_small
 from models_registry.repos.models import Repository
-from models_registry.repos.revisions import root_items
+from models_registry.repos.revisions import items_at
 from models_registry.repos.services import grant_blob
 from models_registry.storage.services import take_file
 
@@ -190,7 +190,7 @@ def _digest(repository: Repository, commit: str, dataset: str) -> str:
     """What the variants depend on. A folder's oid stands for all that is in it, so only the root is read."""
     card = card_at(repository, commit)
     parts = [json.dumps([card.datasets, card.fithub, dataset], sort_keys=True, default=str)]
-    for name, item in root_items(repository, commit).items():
+    for name, item in items_at(repository, commit).items():
         if name not in _NOT_OF_THE_MODEL:
             parts.append(f"{name}\0{item.mode:o}\0{item.oid}")
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

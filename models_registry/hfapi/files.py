@@ -16,6 +16,7 @@ from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.services import find_repository
 from models_registry.storage.delivery import Content, content_of_blob, serve
 from models_registry.storage.services import get_blob
+from models_registry.xet.offers import is_offered
 
 # What a browser may show in place. Everything else is a download, so that no pushed page runs on our origin.
 _SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "audio/", "video/", "text/plain", "application/pdf")
@@ -30,7 +31,7 @@ def resolve(request: HttpRequest, kind: RepoType, namespace: str, name: str, res
     if entry.sha256:
         content = content_of_blob(get_blob(entry.sha256))
         headers |= {"X-Linked-Etag": f'"{entry.sha256}"', "X-Linked-Size": str(entry.size_bytes)}
-        headers |= _xet_headers(request, repository, commit_oid, content)
+        headers |= _xet_headers(request, repository, commit_oid, entry, content)
     else:
         content = _small(repository, entry)
     if request.method == "GET" and _is_first_part(request):
@@ -77,11 +78,14 @@ def _headers(commit_oid: str, entry: Entry) -> dict[str, str]:
     }
 
 
-def _xet_headers(request: HttpRequest, repository: Repository, commit_oid: str, content: Content) -> dict[str, str]:
+def _xet_headers(
+    request: HttpRequest, repository: Repository, commit_oid: str, entry: Entry, content: Content
+) -> dict[str, str]:
     """How a Xet client gets the file chunk by chunk; every other one reads the body."""
-    if content.blob is None or not content.blob.xet_hash:
+    hash_ = content.blob.xet_hash if content.blob else ""
+    if not hash_ or not is_offered(repository, commit_oid, entry.path):
         return {}
-    hub, hash_ = endpoint(request), content.blob.xet_hash
+    hub = endpoint(request)
     token = f"{hub}/api/{repository.kind.plural}/{quote(repository.full_name)}/xet-read-token/{commit_oid}"
     links = {"xet-auth": token, "xet-reconstruction-info": f"{hub}/cas/v1/reconstructions/{hash_}"}
     return {"X-Xet-Hash": hash_, "Link": ", ".join(f'<{url}>; rel="{name}"' for name, url in links.items())}

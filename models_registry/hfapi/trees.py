@@ -15,7 +15,7 @@ from models_registry.repos.history import read_history
 from models_registry.repos.models import Ref, Repository
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS, resolve_revision, split_revision
 from models_registry.scanning.services import statuses_of
-from models_registry.storage.services import xet_hashes_of
+from models_registry.xet.offers import offered_hashes
 
 MAX_PATHS = 1000
 
@@ -98,7 +98,7 @@ def describe(
     """Entries in the protocol's shape."""
     commits = last_commits(repository, commit_oid, [entry.path for entry in entries]) if expand and entries else {}
     statuses = statuses_of(repository, entries) if expand else {}
-    xet_hashes = xet_hashes_of(entry.sha256 for entry in entries if entry.sha256)
+    xet_hashes = offered_hashes(repository, commit_oid, entries)
     items = []
     for entry in entries:
         item: dict[str, Any] = {
@@ -109,8 +109,8 @@ def describe(
         }
         if entry.sha256:
             item["lfs"] = {"oid": entry.sha256, "size": entry.size_bytes, "pointerSize": entry.pointer_bytes}
-            if entry.sha256 in xet_hashes:
-                item["xetHash"] = xet_hashes[entry.sha256]
+            if entry.path in xet_hashes:
+                item["xetHash"] = xet_hashes[entry.path]
         if expand:
             commit = commits[entry.path]
             item["lastCommit"] = {"id": commit.oid, "title": commit.title, "date": moment(commit.time_s)}

@@ -74,9 +74,9 @@ def commit_at(repository: Repository, oid: str) -> CommitInfo:
         raise RevisionNotFound(f"Invalid rev id: {oid}") from error
 
 
-def root_items(repository: Repository, commit_oid: str) -> dict[str, TreeItem]:
-    """The files and folders at the root of a commit, by name."""
-    return read_tree(repository, commit_at(repository, commit_oid).tree)
+def items_at(repository: Repository, commit_oid: str, folder: str = "") -> dict[str, TreeItem]:
+    """The files and folders in a folder (or the root) of a commit, by name. Raises EntryNotFound."""
+    return read_tree(repository, find_entry(repository, commit_oid, folder).oid)
 
 
 def branch_head(repository: Repository, name: str = DEFAULT_BRANCH) -> str | None:

@@ -95,6 +95,17 @@ def test_resolve_and_tree_name_the_file_for_xet_clients(pushed, as_alice, anonym
     assert tree["x.bin"]["xetHash"] == FILE.file_hash_hex and "xetHash" not in tree[".gitattributes"]
 
 
+def test_what_lies_beside_an_onnx_graph_is_offered_as_plain_bytes(pushed, as_alice, anonymous, model, alice):
+    """onnxruntime opens no external data outside the graph's folder, and Xet files lie apart in the client's cache."""
+    for path in ("onnx/model.onnx", "onnx/model.onnx_data", "other/w.bin"):
+        line = {"path": path, "algo": "sha256", "oid": FILE.sha256_hex, "size": FILE.size_bytes}
+        assert api_commit(as_alice, model, {"key": "lfsFile", "value": line}).status_code == 200
+    tree = {item["path"]: item for item in anonymous.get("/api/models/alice/m/tree/main?recursive=true").json()}
+    assert [path for path, item in tree.items() if "xetHash" in item] == ["other/w.bin", "x.bin"]
+    assert "X-Xet-Hash" not in anonymous.head("/alice/m/resolve/main/onnx/model.onnx_data")
+    assert "X-Xet-Hash" in anonymous.head("/alice/m/resolve/main/other/w.bin")
+
+
 def test_a_download_counts_once(pushed, as_alice, anonymous, model):
     headers = token_of(as_alice, "read")
     ask(anonymous, headers, span="bytes=0-99")
