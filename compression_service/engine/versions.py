@@ -6,7 +6,7 @@ import platform
 from importlib import metadata
 
 ENGINE_VERSION = "1"
-HARNESS_VERSION = "2"
+HARNESS_VERSION = "3"
 
 
 def versions() -> dict[str, str]:
