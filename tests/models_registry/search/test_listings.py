@@ -149,8 +149,6 @@ ASKED = [
 
 @pytest.mark.parametrize("who", ["anonymous", "bob", "root"])
 def test_plans_use_indexes(shelf, strategy, who, bob, django_user_model):
-    if connection.vendor != "sqlite":
-        pytest.skip("these are SQLite's words")
     actor = {"anonymous": ANONYMOUS, "bob": Actor(bob)}.get(who) or Actor(
         django_user_model.objects.create_superuser("root")
     )
@@ -159,6 +157,8 @@ def test_plans_use_indexes(shelf, strategy, who, bob, django_user_model):
             page = find_repositories(actor, RepoType.MODEL, Filters(**filters), 1)
             find_repositories(actor, RepoType.MODEL, Filters(**filters), 1, page.next or "")
             count_repositories(actor, RepoType.MODEL, Filters(**filters))
+    if connection.vendor != "sqlite":
+        return  # that they run is what is asked of PostgreSQL: its planner reads so few rows whole, and is right
     for query in captured.captured_queries:
         with connection.cursor() as cursor:
             cursor.execute("EXPLAIN QUERY PLAN " + query["sql"].replace("%", "%%"))
