@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from compression_service.devices.services import record_device
 from compression_service.variants.models import Catalogue, Footprint, SourceModel, Variant
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import User
-from models_registry.accounts.policies import Actor
 from models_registry.accounts.services import create_user
 from models_registry.accounts.tokens import create_token
 from models_registry.repos.commits import AddContent, AddFile, Operation, commit

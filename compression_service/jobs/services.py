@@ -9,7 +9,7 @@ from django.utils import timezone
 from django_tasks import task
 
 from compression_service.jobs.models import Job
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.errors import Conflict, NotFound
 from models_registry.repos.models import Repository
 from models_registry.repos.services import require_write

@@ -13,7 +13,7 @@ from compression_service.selection.choice import Candidate, Figures, Fit, choose
 from compression_service.selection.models import FitAnswer
 from compression_service.variants.models import SourceModel, Variant
 from compression_service.variants.services import catalogue_version, current_source
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.errors import BadRequest, RevisionNotFound
 from models_registry.repos.models import Repository, RepoType
 

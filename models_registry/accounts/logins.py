@@ -11,8 +11,8 @@ from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import AccessToken, DeviceGrant, RefreshToken, TokenRole, User
-from models_registry.accounts.policies import Actor
 from models_registry.accounts.throttles import Limit, address_of, count_try, forget_tries
 from models_registry.accounts.tokens import digest_of, new_value
 from models_registry.errors import Forbidden, NotFound, OAuthError

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import Follow, Membership, Namespace, Role, User
-from models_registry.accounts.policies import Actor, can_administer, can_create_organizations, can_follow, can_leave
+from models_registry.accounts.policies import can_administer, can_create_organizations, can_follow, can_leave
 from models_registry.accounts.services import create_organization, find_user
 from models_registry.accounts.throttles import Limit, count_try
 from models_registry.errors import BadRequest, Forbidden, HubError, NotFound, Unauthorized

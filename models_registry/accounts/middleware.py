@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import SimpleLazyObject
 
-from models_registry.accounts.policies import ANONYMOUS, Actor
+from models_registry.accounts.actors import ANONYMOUS, Actor
 from models_registry.accounts.tokens import actor_of_token
 from models_registry.errors import Unauthorized
 

@@ -13,8 +13,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.utils import timezone
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import AccessToken, Namespace, TokenRole, TokenScope, User
-from models_registry.accounts.policies import Actor, readable_by, role_in
+from models_registry.accounts.policies import readable_by, role_in
 from models_registry.accounts.rights import GLOBAL, OF_A_NAMESPACE, OF_A_REPOSITORY, Right
 from models_registry.errors import BadRequest, Conflict, NotFound
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.errors import BadRequest, HubError
 from models_registry.gitapi.pktlines import FLUSH, PACK, PROGRESS, Reader, band, line, read_lines
 from models_registry.gitapi.references import NO_OID

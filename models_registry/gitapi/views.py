@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.errors import BadRequest, Forbidden, HubError, RepoMoved, TooLarge, Unauthorized
 from models_registry.gitapi import fetching, receiving
 from models_registry.gitapi.pktlines import Reader

@@ -7,7 +7,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.request import Request
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 
 
 class ActorAuthentication(BaseAuthentication):

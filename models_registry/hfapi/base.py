@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.errors import BadRequest, TooLarge
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.services import find_repository

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models_registry.accounts.policies import Actor, readable_by
+from models_registry.accounts.actors import Actor
+from models_registry.accounts.policies import readable_by
 from models_registry.cards.metadata import Card
 from models_registry.cards.tags import texts
 from models_registry.hfapi.base import moment

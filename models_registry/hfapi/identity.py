@@ -5,9 +5,9 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.members import organizations_of
 from models_registry.accounts.models import AccessToken, Membership, Namespace, TokenScope
-from models_registry.accounts.policies import Actor
 from models_registry.errors import Unauthorized
 from models_registry.hfapi.base import HubView, moment
 

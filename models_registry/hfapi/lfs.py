@@ -8,7 +8,8 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_registry.accounts.policies import Actor, can_read, can_read_files, can_upload, can_write
+from models_registry.accounts.actors import Actor
+from models_registry.accounts.policies import can_read, can_read_files, can_upload, can_write
 from models_registry.accounts.tokens import actor_of_claims, claims_of
 from models_registry.community.discussions import pulls
 from models_registry.community.discussions.offers import offer_blob, offered

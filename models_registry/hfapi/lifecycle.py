@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.cards.licenses import LICENSES
 from models_registry.cards.services import refuse_bad_card
 from models_registry.errors import BadRequest, Conflict, RepoNotFound

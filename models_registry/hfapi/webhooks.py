@@ -5,7 +5,8 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from models_registry.accounts.policies import Actor, can_change_webhooks
+from models_registry.accounts.actors import Actor
+from models_registry.accounts.policies import can_change_webhooks
 from models_registry.community.webhooks import services
 from models_registry.community.webhooks.models import Webhook
 from models_registry.errors import BadRequest

@@ -5,7 +5,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from models_registry.accounts.policies import Actor, can_discuss, can_manage
+from models_registry.accounts.actors import Actor
+from models_registry.accounts.policies import can_discuss, can_manage
 from models_registry.community.likes.services import likes
 from models_registry.hfapi.base import endpoint
 from models_registry.pages.links import at, repository_link

@@ -8,7 +8,8 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile
 
-from models_registry.accounts.policies import Actor, can_write
+from models_registry.accounts.actors import Actor
+from models_registry.accounts.policies import can_write
 from models_registry.errors import BadRequest, EntryNotFound, Forbidden, HeadMoved, RevisionNotFound
 from models_registry.repos import git_objects as git
 from models_registry.repos.attributes import LfsRules, rule_for

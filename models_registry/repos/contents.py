@@ -8,7 +8,8 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import F, Sum
 
-from models_registry.accounts.policies import Actor, can_read_files
+from models_registry.accounts.actors import Actor
+from models_registry.accounts.policies import can_read_files
 from models_registry.errors import BadRequest, Forbidden
 from models_registry.repos import git_objects as git
 from models_registry.repos.events import history_rewritten

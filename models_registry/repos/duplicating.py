@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet, Sum, Value
 from dulwich.objects import Tag, parse_tree
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.services import check_name
 from models_registry.errors import Conflict
 from models_registry.repos import git_objects as git

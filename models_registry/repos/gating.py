@@ -7,8 +7,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import User
-from models_registry.accounts.policies import Actor, can_ask_access, can_read_files
+from models_registry.accounts.policies import can_ask_access, can_read_files
 from models_registry.accounts.services import find_user
 from models_registry.errors import BadRequest, Conflict, Forbidden, GatedRepo, NotFound, RevisionNotFound, Unauthorized
 from models_registry.repos.models import AccessRequest, Gate, Repository

@@ -4,8 +4,9 @@ import logging
 
 from django.db import IntegrityError, transaction
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import Namespace
-from models_registry.accounts.policies import Actor, can_create_in
+from models_registry.accounts.policies import can_create_in
 from models_registry.accounts.services import check_name
 from models_registry.errors import BadRequest, Conflict, Forbidden
 from models_registry.repos.events import repository_moved

@@ -12,7 +12,7 @@ from typing import Protocol
 from django.db import transaction
 from django.utils import timezone
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.cards.services import CARD, refuse_bad_card
 from models_registry.errors import BadRequest, Forbidden, HubError, TooLarge, Unprocessable
 from models_registry.repos import git_objects as git

@@ -2,8 +2,9 @@
 
 from django.db.models import QuerySet
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import Namespace
-from models_registry.accounts.policies import Actor, can_take_name
+from models_registry.accounts.policies import can_take_name
 from models_registry.errors import Forbidden
 from models_registry.repos.models import Repository, RepositoryRedirect, RepoType
 

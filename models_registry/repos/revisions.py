@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.errors import EntryNotFound, RevisionNotFound
 from models_registry.repos.git_objects import COMMIT, CommitInfo, TreeItem, read_commit, read_tree
 from models_registry.repos.models import GitObject, Ref, Repository

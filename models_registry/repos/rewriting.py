@@ -5,7 +5,7 @@ import re
 from django.utils import timezone
 from dulwich.objects import ShaFile
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.errors import HeadMoved
 from models_registry.repos import git_objects as git
 from models_registry.repos.events import revision_published

@@ -9,8 +9,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import Namespace
-from models_registry.accounts.policies import Actor, can_create_in, can_manage, can_read, can_write
+from models_registry.accounts.policies import can_create_in, can_manage, can_read, can_write
 from models_registry.accounts.services import check_name
 from models_registry.errors import (
     BadRequest,

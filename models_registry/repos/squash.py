@@ -4,7 +4,7 @@ import logging
 
 from django.db import transaction
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.community.discussions import pulls
 from models_registry.errors import BadRequest, RevisionNotFound
 from models_registry.repos import git_objects as git

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from django.db.models import Count
 
-from models_registry.accounts.policies import Actor, readable_by
+from models_registry.accounts.actors import Actor
+from models_registry.accounts.policies import readable_by
 from models_registry.repos.models import RepositoryTag, RepoType
 from models_registry.search.tag_uses import group_of, most_used
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from django.db.models import BooleanField, Exists, Func, OuterRef, Q, QuerySet, Value
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import Namespace
-from models_registry.accounts.policies import Actor, private_namespaces, readable_by
+from models_registry.accounts.policies import private_namespaces, readable_by
 from models_registry.errors import BadRequest
 from models_registry.repos.models import Gate, Repository, RepositoryTag, RepoType
 from models_registry.search import index

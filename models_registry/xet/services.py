@@ -11,8 +11,9 @@ from typing import Any, BinaryIO
 from django.core import signing
 from django.db import transaction
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import AccessToken
-from models_registry.accounts.policies import Actor, can_read, can_upload, can_write, files_readable_by
+from models_registry.accounts.policies import can_read, can_upload, can_write, files_readable_by
 from models_registry.accounts.tokens import actor_of_claims, claims_of
 from models_registry.community.discussions.offers import offer_blob
 from models_registry.errors import BadRequest, Forbidden, Unauthorized

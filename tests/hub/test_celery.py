@@ -17,7 +17,7 @@ SCRIPT = """
 import django; django.setup()
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.services import create_user
 from models_registry.repos.commits import AddFile, commit
 from models_registry.repos.models import RepoType

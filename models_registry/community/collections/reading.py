@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from django.db.models import F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.policies import (
-    Actor,
     can_read_collection,
     collections_editable_by,
     collections_readable_by,

@@ -7,8 +7,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Max, Model
 from django.utils import timezone
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import Namespace
-from models_registry.accounts.policies import Actor, can_collect_in, can_edit_collection, can_upvote
+from models_registry.accounts.policies import can_collect_in, can_edit_collection, can_upvote
 from models_registry.community.collections.models import (
     DESCRIPTION_MAX,
     NOTE_MAX,

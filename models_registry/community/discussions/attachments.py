@@ -7,7 +7,8 @@ from typing import BinaryIO
 
 from django.utils import timezone
 
-from models_registry.accounts.policies import Actor, can_attach
+from models_registry.accounts.actors import Actor
+from models_registry.accounts.policies import can_attach
 from models_registry.community.discussions.models import Attachment
 from models_registry.errors import BadRequest, Forbidden, NotFound, TooLarge, Unauthorized, UnsupportedType
 from models_registry.storage.services import keep_file, staged

@@ -1,6 +1,6 @@
 """What other rooms may listen to. Signals are sent inside the act's transaction: a receiver's rows share its fate.
 
-All carry `discussion` (its `repository` is read), `actor` (accounts.policies.Actor) and `event` (the row).
+All carry `discussion` (its `repository` is read), `actor` (accounts.actors.Actor) and `event` (the row).
 """
 
 from django.dispatch import Signal

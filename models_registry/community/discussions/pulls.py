@@ -10,13 +10,8 @@ from django.core.cache import cache
 from django.db import transaction
 from dulwich.objects import Blob, ShaFile
 
-from models_registry.accounts.policies import (
-    Actor,
-    can_merge,
-    can_open_pull_request,
-    can_push_to_pull_request,
-    can_write,
-)
+from models_registry.accounts.actors import Actor
+from models_registry.accounts.policies import can_merge, can_open_pull_request, can_push_to_pull_request, can_write
 from models_registry.cards.services import CARD, refuse_bad_card
 from models_registry.community.discussions import events, services
 from models_registry.community.discussions.models import PULL_REFS, Discussion, Kind, Status

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from models_registry.accounts.policies import Actor, can_open_pull_request
+from models_registry.accounts.actors import Actor
+from models_registry.accounts.policies import can_open_pull_request
 from models_registry.community.discussions import pulls
 from models_registry.community.discussions.models import Discussion, Offer, Status
 from models_registry.community.discussions.offers import take_up

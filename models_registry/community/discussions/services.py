@@ -6,9 +6,9 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import User
 from models_registry.accounts.policies import (
-    Actor,
     can_change_discussion,
     can_discuss,
     can_edit_comment,

@@ -5,8 +5,9 @@ import logging
 from django.db import transaction
 from django.db.models import F, QuerySet
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import User
-from models_registry.accounts.policies import Actor, can_discuss, readable_by
+from models_registry.accounts.policies import can_discuss, readable_by
 from models_registry.community.likes.models import Like
 from models_registry.errors import Forbidden, Unauthorized
 from models_registry.repos.models import Repository

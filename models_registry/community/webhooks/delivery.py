@@ -15,7 +15,8 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from models_registry.accounts.policies import Actor, can_read
+from models_registry.accounts.actors import Actor
+from models_registry.accounts.policies import can_read
 from models_registry.community.webhooks import sending
 from models_registry.community.webhooks.models import NOTE_MAX, Delivery, Event, Webhook
 from models_registry.community.webhooks.payloads import body_of

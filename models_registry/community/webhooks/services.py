@@ -11,8 +11,9 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import User
-from models_registry.accounts.policies import Actor, can_change_webhooks, can_see_webhooks
+from models_registry.accounts.policies import can_change_webhooks, can_see_webhooks
 from models_registry.accounts.services import NAME
 from models_registry.community.webhooks import addresses
 from models_registry.community.webhooks.models import SECRET_MAX, Delivery, Watched, Webhook

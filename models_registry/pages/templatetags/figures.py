@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from models_registry.accounts.policies import ANONYMOUS, Actor
+from models_registry.accounts.actors import ANONYMOUS, Actor
 from models_registry.errors import HubError
 
 register = template.Library()

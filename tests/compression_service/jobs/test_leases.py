@@ -8,7 +8,7 @@ from django.utils import timezone
 from compression_service.jobs import leases
 from compression_service.jobs.models import Job
 from compression_service.jobs.services import cancel, enqueue
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.errors import Conflict, Forbidden
 
 State = Job.State

@@ -6,8 +6,9 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
+from models_registry.accounts.actors import ANONYMOUS, Actor
 from models_registry.accounts.models import AccessToken, Membership, Role, User
-from models_registry.accounts.policies import ANONYMOUS, Actor, can_create_in, can_read, can_use, can_write, readable_by
+from models_registry.accounts.policies import can_create_in, can_read, can_use, can_write, readable_by
 from models_registry.accounts.services import check_name, create_organization, create_user
 from models_registry.accounts.tokens import actor_of_token, create_token, revoke_token
 from models_registry.errors import BadRequest, Conflict, NotFound

@@ -7,8 +7,8 @@ from django.test import Client
 from django.utils import timezone
 
 from models_registry.accounts import logins
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import AccessToken, DeviceGrant, RefreshToken, Throttle
-from models_registry.accounts.policies import Actor
 from models_registry.accounts.throttles import Limit, address_of, count_try, forget_tries
 from models_registry.accounts.tokens import actor_of_token, revoke_token
 from models_registry.errors import Forbidden, NotFound, TooManyRequests

@@ -5,9 +5,9 @@ import io
 import pytest
 from django.core.management import CommandError, call_command
 
+from models_registry.accounts.actors import ANONYMOUS, Actor
 from models_registry.accounts.members import found_organization, remove_member, set_follow, set_member, set_profile
 from models_registry.accounts.models import Follow, Membership, Namespace, Role
-from models_registry.accounts.policies import ANONYMOUS, Actor
 from models_registry.accounts.services import create_organization
 from models_registry.accounts.tokens import actor_of_token, create_token
 from models_registry.errors import BadRequest, Conflict, Forbidden, NotFound, TooManyRequests, Unauthorized

@@ -7,8 +7,8 @@ import pytest
 from django.db import transaction
 from django.test import Client
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import AccessToken, Membership, User
-from models_registry.accounts.policies import Actor
 from models_registry.accounts.services import create_organization
 from models_registry.accounts.tokens import FineGrained, create_token, scope_of_text
 from models_registry.community.discussions import pulls

@@ -8,9 +8,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import AccessToken, Membership, TokenScope
 from models_registry.accounts.policies import (
-    Actor,
     can_create_in,
     can_read,
     can_read_files,

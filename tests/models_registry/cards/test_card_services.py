@@ -37,7 +37,7 @@ def test_the_card_of_mains_head_fills_the_columns(alice):
 
 @pytest.mark.django_db
 def test_a_card_on_another_branch_changes_nothing(alice, model):
-    from models_registry.accounts.policies import Actor
+    from models_registry.accounts.actors import Actor
     from models_registry.repos.services import create_branch
 
     create_branch(Actor(alice), model, "dev")

@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import Membership, Role
-from models_registry.accounts.policies import Actor
 from models_registry.accounts.services import create_organization
 from models_registry.community.collections import services
 from models_registry.community.collections.models import Collection, CollectionItem

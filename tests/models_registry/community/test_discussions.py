@@ -2,7 +2,7 @@
 
 import pytest
 
-from models_registry.accounts.policies import ANONYMOUS, Actor
+from models_registry.accounts.actors import ANONYMOUS, Actor
 from models_registry.community.discussions import events, services
 from models_registry.community.discussions.models import Discussion, Event
 from models_registry.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized

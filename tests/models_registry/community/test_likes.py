@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.db import connection
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.community.likes import services
 from models_registry.community.likes.models import Like
 from models_registry.repos.models import Repository, RepoType

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from compression_service.jobs.models import Job
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.community.discussions import pulls, services
 from models_registry.community.discussions.models import Discussion, Event, Offer
 from models_registry.community.discussions.offers import offer_blob

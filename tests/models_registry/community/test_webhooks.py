@@ -11,8 +11,8 @@ from django.db import transaction
 from django.utils import timezone
 from huggingface_hub import WebhookPayload
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import Membership
-from models_registry.accounts.policies import Actor
 from models_registry.accounts.services import create_organization
 from models_registry.community.discussions import services as talk
 from models_registry.community.webhooks import delivery, outbox, sending, services

@@ -6,7 +6,7 @@ import gzip
 import pytest
 from django.test import Client
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.gitapi import packs
 from models_registry.repos.models import GitObject, Ref, RepoType
 from models_registry.repos.services import create_branch, create_tag

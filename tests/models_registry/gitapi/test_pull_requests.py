@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.community.discussions import pulls, services
 from models_registry.community.discussions.models import Offer
 from models_registry.community.discussions.offers import offer_blob

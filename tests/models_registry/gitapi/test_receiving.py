@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.gitapi import unpacking
 from models_registry.repos.duplicating import duplicate_repository
 from models_registry.repos.entries import entries_at, list_entries

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from dulwich.objects import Commit, Tag
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.repos import git_objects as git
 from models_registry.repos.commits import Delete, commit
 from models_registry.repos.entries import list_entries

@@ -8,8 +8,8 @@ import pytest
 from django.core.management import call_command
 
 from compression_service.jobs.models import Job
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import Membership, Role
-from models_registry.accounts.policies import Actor
 from models_registry.accounts.services import create_organization
 from models_registry.errors import Conflict
 from models_registry.repos import duplicating

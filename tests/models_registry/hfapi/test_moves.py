@@ -5,8 +5,8 @@ import json
 import pytest
 from django.test import Client
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import Membership, Role
-from models_registry.accounts.policies import Actor
 from models_registry.accounts.services import create_organization
 from models_registry.errors import Conflict
 from models_registry.repos import services

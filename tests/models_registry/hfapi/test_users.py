@@ -3,8 +3,8 @@
 import pytest
 from django.test import Client
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.members import set_follow, set_member
-from models_registry.accounts.policies import Actor
 from models_registry.accounts.services import create_organization
 from models_registry.repos.models import Repository, RepoType
 from tests.factories import make_repository, make_user

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.community.discussions import pulls, services
 from models_registry.community.discussions.models import Discussion
 from models_registry.repos.commits import AddContent, AddFile, Delete

@@ -3,9 +3,9 @@
 import pytest
 from django.test import Client
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.members import set_member
 from models_registry.accounts.models import AccessToken, Follow, Membership, Namespace
-from models_registry.accounts.policies import Actor
 from models_registry.accounts.services import create_organization
 from models_registry.accounts.tokens import create_token
 from tests.factories import make_repository, make_user

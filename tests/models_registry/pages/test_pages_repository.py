@@ -7,7 +7,7 @@ import re
 import pytest
 from django.core.cache import cache
 
-from models_registry.accounts.policies import Actor
+from models_registry.accounts.actors import Actor
 from models_registry.datasets.services import record_rows
 from models_registry.pages.views import files as file_pages
 from models_registry.repos.entries import entry_at

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from dulwich.objects import Blob, Commit, Tree
 
-from models_registry.accounts.policies import ANONYMOUS, Actor
+from models_registry.accounts.actors import ANONYMOUS, Actor
 from models_registry.errors import BadRequest, EntryNotFound, Forbidden, HeadMoved, RevisionNotFound, Unprocessable
 from models_registry.repos import git_objects as git
 from models_registry.repos.attributes import LfsRules

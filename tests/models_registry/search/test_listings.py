@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from models_registry.accounts.actors import ANONYMOUS, Actor
 from models_registry.accounts.models import Membership
-from models_registry.accounts.policies import ANONYMOUS, Actor
 from models_registry.accounts.services import create_organization
 from models_registry.errors import BadRequest
 from models_registry.repos.models import Repository, RepoType

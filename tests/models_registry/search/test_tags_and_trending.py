@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from models_registry.accounts.policies import ANONYMOUS, Actor
+from models_registry.accounts.actors import ANONYMOUS, Actor
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.services import delete_repository
 from models_registry.search import trending

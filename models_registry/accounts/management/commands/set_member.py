@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from models_registry.accounts.actors import Actor
 from models_registry.accounts.members import remove_member, set_member
 from models_registry.accounts.models import Role, User
-from models_registry.accounts.policies import Actor
 from models_registry.accounts.services import find_organization
 from models_registry.errors import HubError
 
