@@ -1,7 +1,7 @@
 """How much a variant agrees with its source on the same inputs, and what that means for people.
 
 measuring.md §1 rule 8: the task's metric where there are labels, else what fits the output; NaN, infinity or an
-agreement under 90 % quarantines, more than one point lost is flagged. Interval: Wilson 1927, 95 %.
+agreement under 90 % quarantines, more than one point lost is flagged. What a stateful model made is one sequence.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from compression_service.engine.fidelity.metrics.accuracy import is_class_scores
+from compression_service.engine.fidelity.metrics.base import Outputs
+
 LEAST_FIDELITY = 0.90
 FLAGGED_LOSS = 0.01
 SCORE_NAMES = re.compile(r"logit|score|prob|softmax|class|label|pred")
 ROUNDING = 1e-9
-NORMAL_95 = 1.959963984540054
-
-Outputs = list[dict[str, np.ndarray]]  # one dict of output arrays for each input
+LEAST_SHARE = 1e-12
 
 
 @dataclass
@@ -32,8 +33,11 @@ class Agreement:
     broken: str | None = None
 
 
-def compare(source: Outputs, variant: Outputs, state: set[str], real_rows: bool, labelled: bool = False) -> Agreement:
-    """Compare outputs input by input. `state`: names of carried outputs, which do not decide.
+def compare(
+    source: Outputs, variant: Outputs, state: set[str], real_rows: bool, labelled: bool = False, steps: int = 1
+) -> Agreement:
+    """Compare outputs input by input. `state`: names of carried outputs, which do not decide; `steps`: so many
+    consecutive inputs are one sequence, of which the cosine is taken as a whole (a silent frame has no direction).
 
     Outputs of as many rows as there is to tell (detections) decide only where there are no others.
     Class scores [1, C] on real rows are judged by top-1 agreement, integers by equality, probabilities of one number
@@ -50,12 +54,16 @@ def compare(source: Outputs, variant: Outputs, state: set[str], real_rows: bool,
     if broken:
         return Agreement(0.0, "none", {"count": count}, broken)
     classes = {name for name in names if real_rows and (labelled or says_scores(name, source[:count]))}
-    per_output = {name: _one(source[:count], variant[:count], name, name in classes) for name in names}
+    per_output = {name: _one(source[:count], variant[:count], name, name in classes, steps) for name in names}
     worst = min(per_output, key=lambda name: per_output[name]["fidelity"])
     detail: dict[str, Any] = {"outputs": per_output, "worst_output": worst, "count": count}
     if uneven:
         detail["uneven_outputs"] = uneven
     detail["relative_error"] = max(one["relative_error"] for one in per_output.values())
+    if steps > 1:
+        detail["sequence_steps"] = steps
+    divergences = [one["kl"] for one in per_output.values() if one.get("kl") is not None]
+    detail["kl"] = max(divergences) if divergences else None
     for key in ("cosine", "top1_agreement"):
         values = [one[key] for one in per_output.values() if one.get(key) is not None]
         detail[key] = min(values) if values else None
@@ -96,7 +104,7 @@ def _broken(source: Outputs, variant: Outputs, names: list[str]) -> str | None:
     return None
 
 
-def _one(source: Outputs, variant: Outputs, name: str, classes: bool) -> dict[str, Any]:
+def _one(source: Outputs, variant: Outputs, name: str, classes: bool, steps: int = 1) -> dict[str, Any]:
     first = source[0][name]
     if first.dtype.kind not in "f":
         pairs_equal = [a[name] == b[name] for a, b in zip(source, variant, strict=True)]
@@ -114,10 +122,13 @@ def _one(source: Outputs, variant: Outputs, name: str, classes: bool) -> dict[st
             **figures,
             **_of_single_numbers(np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs])),
         }
-    figures["cosine"] = float(np.mean([_cosine(a, b) for a, b in pairs]))
+    wholes = pairs if steps == 1 else [_sequence(pairs[i : i + steps]) for i in range(0, len(pairs), steps)]
+    figures["cosine"] = float(np.mean([_cosine(a, b) for a, b in wholes]))
     figures["top1_agreement"] = None
     if is_class_scores(first):
         figures["top1_agreement"] = float(np.mean([a.argmax() == b.argmax() for a, b in pairs]))
+        if says_scores(name, source):
+            figures["kl"] = float(np.mean([_divergence(a, b) for a, b in pairs]))
         if classes:
             return {**figures, "fidelity": figures["top1_agreement"], "metric": "top1_agreement"}
     return {**figures, "fidelity": max(0.0, figures["cosine"]), "metric": "cosine"}
@@ -133,16 +144,28 @@ def _of_single_numbers(source: np.ndarray, variant: np.ndarray) -> dict[str, Any
     return {"fidelity": max(0.0, cosine), "metric": "cosine", "cosine": cosine}
 
 
+def _sequence(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs])
+
+
+def _divergence(source: np.ndarray, variant: np.ndarray) -> float:
+    """KL of the variant's shares from the source's, in nats (Kullback and Leibler 1951)."""
+    p, q = _log_shares(source), _log_shares(variant)
+    return max(0.0, float((np.exp(p) * (p - q)).sum()))
+
+
+def _log_shares(scores: np.ndarray) -> np.ndarray:
+    if scores.min() >= 0 and abs(float(scores.sum()) - 1) < 0.01:
+        return np.asarray(np.log(np.maximum(scores, LEAST_SHARE)))
+    shifted = scores - scores.max()
+    return np.asarray(shifted - np.log(np.exp(shifted).sum()))
+
+
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:
     product = float(np.linalg.norm(a) * np.linalg.norm(b))
     if product == 0.0:
         return float(not a.any() and not b.any())
     return float(np.dot(a, b) / product)
-
-
-def is_class_scores(output: np.ndarray) -> bool:
-    """[1, C] or [1, C, 1, 1] with at least two classes."""
-    return output.ndim >= 2 and output.shape[0] == 1 and output.shape[1] == output.size and output.size >= 2
 
 
 def says_scores(name: str, outputs: Outputs) -> bool:
@@ -154,38 +177,3 @@ def says_scores(name: str, outputs: Outputs) -> bool:
         value.dtype.kind == "f" and value.min() >= 0 and abs(float(value.astype(np.float64).sum()) - 1) < 0.01
         for value in values
     )
-
-
-def accuracy(source: Outputs, variant: Outputs, labels: np.ndarray) -> dict[str, Any] | None:
-    """{"name", "value", "source_value", "low", "high", "count"} of the first output with class scores or classes."""
-    count = min(len(source), len(variant), len(labels))
-    for name, first in source[0].items():
-        if first.dtype.kind == "f" and is_class_scores(first) and labels[:count].max() < first.size:
-            guesses = [np.asarray([one[name].argmax() for one in outputs[:count]]) for outputs in (source, variant)]
-        elif first.dtype.kind in "iu" and first.size == 1:
-            guesses = [np.asarray([one[name].item() for one in outputs[:count]]) for outputs in (source, variant)]
-        else:
-            continue
-        hits = [int((guess == labels[:count]).sum()) for guess in guesses]
-        low, high = wilson(hits[1], count)
-        return {
-            "name": "accuracy", "value": hits[1] / count, "source_value": hits[0] / count, "low": low, "high": high,
-            "count": count, "output": name,
-        }  # fmt: skip
-    return None
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of a share."""
-    share, z2 = hits / count, NORMAL_95**2
-    centre = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = NORMAL_95 * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    # The ends are exact by definition; floating point misses them by a last digit.
-    return (0.0 if hits == 0 else centre - half), (1.0 if hits == count else centre + half)
-
-
-def flagged(agreement: Agreement, metric: dict[str, Any] | None) -> bool:
-    """True when more than one point is lost: of the task's metric where there is one, else of the fidelity."""
-    if metric is not None:
-        return bool(metric["source_value"] - metric["value"] > FLAGGED_LOSS + ROUNDING)
-    return 1.0 - agreement.fidelity > FLAGGED_LOSS + ROUNDING
