@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 from onnx import ModelProto
 
 from compression_service.engine import graph
-from compression_service.engine.passes import fp16, int4_weights, int8_dynamic, int8_static, prune_magnitude
+from compression_service.engine.passes import PASS_NAMES
 from compression_service.engine.passes.base import has_spatial_convolutions
 from compression_service.engine.recipes import RECIPES, Recipe, Step
 
 PASSES: dict[str, ModuleType] = {
-    "fp16": fp16,
-    "int8_dynamic": int8_dynamic,
-    "int8_static": int8_static,
-    "int4_weights": int4_weights,
-    "prune_magnitude": prune_magnitude,
+    name: import_module(f"compression_service.engine.passes.{name}") for name in PASS_NAMES
 }
 
 
@@ -55,10 +52,10 @@ def _ordered(step: Step, model: ModelProto) -> list[tuple[str, dict[str, Any]]]:
     return sorted(step.passes, key=lambda one: convolutions and one[0] != "int8_static")
 
 
-def verdicts(models: dict[str, ModelProto]) -> list[dict[str, Any]]:
-    """For each recipe {"name", "version", "title", "why", "applies", "reason"} over all components together."""
+def verdicts(models: dict[str, ModelProto], recipes: Iterable[Recipe] = RECIPES) -> list[dict[str, Any]]:
+    """For each recipe {"name", "version", "title", "why", "applies", "reason", "definition"} over all components."""
     normal = {name: graph.normalise(model) for name, model in models.items()}
-    return [_verdict(one, normal) for one in RECIPES]
+    return [_verdict(one, normal) for one in recipes]
 
 
 def _verdict(one: Recipe, models: dict[str, ModelProto]) -> dict[str, Any]:
@@ -75,6 +72,7 @@ def _verdict(one: Recipe, models: dict[str, ModelProto]) -> dict[str, Any]:
         "why": one.why,
         "applies": applies,
         "reason": reason,
+        "definition": one.as_json(),
     }
 
 

@@ -25,7 +25,7 @@ from compression_service.engine.errors import (
 from compression_service.engine.inputs import Inputs, Request
 from compression_service.engine.measure.machine import has_vnni
 from compression_service.engine.passes.base import PassContext, PassOutcome
-from compression_service.engine.recipes import Recipe, Step, recipe
+from compression_service.engine.recipes import Recipe, Step, named_or_defined
 from compression_service.engine.sharing import share_equal_weights
 from compression_service.engine.versions import versions
 
@@ -45,16 +45,19 @@ class Made:
 
 
 def make(
-    recipe_name: str, baseline: Path, out: Path, request: Request, work: Path, progress: Progress = lambda _f, _m: None
+    recipe: str | dict[str, Any],
+    baseline: Path,
+    out: Path,
+    request: Request,
+    work: Path,
+    progress: Progress = lambda _f, _m: None,
 ) -> dict[str, Any]:
-    """Apply `recipe_name` to the components of `baseline` (the `out` of convert) and write the variant to `out`.
+    """Apply a recipe (a name or a definition) to the components of `baseline` (the `out` of convert), into `out`.
 
-    Returns the result of the act `make` (see __main__). Raises NotApplicableError, FailedError or QuarantinedError.
+    Returns the result of the act `make` (see __main__).
+    Raises RefusedError (no such recipe), NotApplicableError, FailedError or QuarantinedError.
     """
-    try:
-        one = recipe(recipe_name)
-    except KeyError as error:
-        raise FailedError(str(error.args[0])) from error
+    one = named_or_defined(recipe)
     if not one.steps:
         raise NotApplicableError("The baseline is what convert makes; there is nothing to apply.")
     paths = baseline_components(baseline)
@@ -88,7 +91,7 @@ def baseline_components(baseline: Path) -> dict[str, Path]:
 
 
 def _check_applies(one: Recipe, models: dict[str, ModelProto]) -> None:
-    verdict = next(v for v in verdicts(models) if v["name"] == one.name)
+    verdict = verdicts(models, [one])[0]
     if not verdict["applies"]:
         raise NotApplicableError(verdict["reason"])
 

@@ -6,26 +6,13 @@ convolutions (static int8) and of matrices (dynamic int8). A recipe's version go
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
+from compression_service.engine.definitions import Recipe, Step, checked
+from compression_service.engine.errors import RefusedError
 
-@dataclass(frozen=True)
-class Step:
-    """One pass to run, or the first of several which applies; a recipe stops at a step of which none does."""
-
-    passes: tuple[tuple[str, dict[str, Any]], ...]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    name: str
-    version: str
-    title: str
-    suffix: str  # model<suffix>.onnx, as the ecosystem names it
-    why: str
-    steps: tuple[Step, ...]
-
+__all__ = ["RECIPES", "Recipe", "Step", "from_json", "named_or_defined", "recipe"]
 
 STATIC_METHODS = ("min-max", "moving-average", "percentile")
 _DYNAMIC: tuple[str, dict[str, Any]] = ("int8_dynamic", {})
@@ -81,3 +68,18 @@ def recipe(name: str) -> Recipe:
         if one.name == name:
             return one
     raise KeyError(f"There is no recipe {name!r}; known are {', '.join(r.name for r in RECIPES)}.")
+
+
+def from_json(definition: Any, others: Iterable[Recipe] = RECIPES) -> Recipe:
+    """The recipe which a definition (the shape of `Recipe.as_json`) describes. Raises RefusedError with a sentence."""
+    return checked(definition, others)
+
+
+def named_or_defined(value: Any) -> Recipe:
+    """The recipe of that name, or the one which is defined. Raises RefusedError with a sentence."""
+    if not isinstance(value, str):
+        return from_json(value)
+    try:
+        return recipe(value)
+    except KeyError as error:
+        raise RefusedError(str(error.args[0])) from error
