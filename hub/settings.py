@@ -109,6 +109,7 @@ INSTALLED_APPS = [
     "models_registry.pages",
     "compression_service.jobs",
     "compression_service.devices",
+    "compression_service.recipes",
     "compression_service.variants",
     "compression_service.selection",
     "compression_service.pages",
@@ -212,6 +213,7 @@ TASKS = {
 }
 JOB_LEASE_SECONDS = _number("FITHUB_LEASE_SECONDS", 30, 1, 3600)
 MEASURE_SECONDS = _number("FITHUB_MEASURE_SECONDS", 10, 0.05, 600)
+ALLOWANCE_SECONDS = _number("FITHUB_ALLOWANCE_SECONDS", 600, 10, 86400)
 JOB_MEMORY_GB = _number("FITHUB_JOB_MEMORY_GB", 16, 0.5, 4096)
 JOB_SECONDS = _number("FITHUB_JOB_SECONDS", 3600, 10, 86400)
 SANDBOX = env.str("FITHUB_SANDBOX", default="auto")

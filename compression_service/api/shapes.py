@@ -3,6 +3,18 @@
 from rest_framework import serializers as s
 
 
+class RecipeShape(s.Serializer):
+    """`steps` holds a list a step: [["pass", {parameters}], …], of which the first that applies is taken."""
+
+    name = s.CharField()
+    version = s.CharField()
+    title = s.CharField()
+    suffix = s.CharField(help_text="model<suffix>.onnx")
+    why = s.CharField()
+    steps = s.ListField(child=s.ListField(child=s.JSONField()))
+    origin = s.ChoiceField(["engine", "administrator"])
+
+
 class File(s.Serializer):
     path = s.CharField()
     size_bytes = s.IntegerField()

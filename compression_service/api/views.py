@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from compression_service.api import shapes
 from compression_service.jobs.models import Job
 from compression_service.jobs.services import cancel, find_job, jobs_of
+from compression_service.recipes.services import known_recipes
 from compression_service.selection.budgets import KEYS, Budget, BudgetError
 from compression_service.selection.candidates import beaten_by
 from compression_service.selection.services import answer_budget, bad_budget, candidates_of
@@ -35,6 +36,14 @@ class Variants(HubView):
         body["source"] |= {"format": source.format or None, "dataset": source.dataset or None}
         body["variants"] = [variant_json(variant, beaten.get(variant.name, [])) for variant in rows]
         return Response(body)
+
+
+class Recipes(HubView):
+    answers = shapes.RecipeShape(many=True)
+
+    def get(self, request: Request) -> Response:
+        """Every recipe which is tried on a push. Without `origin`, one is a file for `manage.py add_recipe`."""
+        return Response([recipe.as_json() | {"origin": origin} for recipe, origin in known_recipes()])
 
 
 class FitView(HubView):

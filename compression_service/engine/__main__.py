@@ -37,7 +37,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     if act == "convert":
         from compression_service.engine.convert.act import convert
 
-        return convert(Path(task["source"]), Path(task["out"]), work, report)
+        return convert(Path(task["source"]), Path(task["out"]), work, report, task.get("plan"))
     if act == "make":
         from compression_service.engine.make import make
 

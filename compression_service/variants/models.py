@@ -23,7 +23,7 @@ class SourceModel(models.Model):
     format = models.CharField(max_length=40, blank=True)
     dataset = models.CharField(max_length=200, blank=True, help_text="the dataset of this hub which the card names")
     dataset_commit = models.CharField(max_length=40, blank=True)
-    detail = models.JSONField(default=dict, help_text="components, support files, evidence, versions")
+    detail = models.JSONField(default=dict, help_text="components, support files, evidence, versions, wishes, notes")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -47,8 +47,9 @@ class Variant(models.Model):
     name = models.CharField(max_length=80)
     recipe = models.CharField(max_length=80)
     recipe_version = models.CharField(max_length=20, blank=True)
+    definition = models.JSONField(default=dict, help_text="the recipe as it was then; {} before it was kept")
     title = models.CharField(max_length=200, blank=True)
-    position = models.PositiveSmallIntegerField(default=0, help_text="the order of the recipes")
+    position = models.PositiveSmallIntegerField(default=0, help_text="the order in which they are made")
     status = models.CharField(max_length=14, choices=Status, default=Status.MAKING)
     reason = models.TextField(blank=True)
     commit = models.CharField(max_length=40, blank=True)

@@ -63,6 +63,7 @@ def plan_variants(source: SourceModel, recipes: Iterable[dict[str, Any]], detail
             defaults={
                 "recipe": recipe["name"],
                 "recipe_version": str(recipe["version"]),
+                "definition": recipe.get("definition") or {},
                 "title": recipe.get("title", ""),
                 "position": position,
                 "status": status,
@@ -240,7 +241,12 @@ def _provenance(variant: Variant, made: dict[str, Any]) -> dict[str, Any]:
     source = variant.source
     return {
         "variant": variant.name,
-        "recipe": {"name": variant.recipe, "version": variant.recipe_version, "passes": made.get("passes", [])},
+        "recipe": {
+            "name": variant.recipe,
+            "version": variant.recipe_version,
+            "definition": variant.definition,
+            "passes": made.get("passes", []),
+        },
         "source": {"repository": source.repository.full_name, "commit": source.commit, "format": source.format},
         "dataset": {"repository": source.dataset, "commit": source.dataset_commit} if source.dataset else None,
         "fidelity": {key: made.get(key) for key in ("fidelity", "fidelity_metric", "fidelity_inputs", "metric")},

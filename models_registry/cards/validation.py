@@ -1,6 +1,6 @@
 """What is wrong in a card's metadata, with the line, in the Hub's wording (hub-protocol.md §2.6)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,15 @@ _TEXTS_OF_KIND = {
 _SDKS = ("gradio", "streamlit", "docker", "static")
 _COLORS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
 _MAX_PROBLEMS = 20
+
+# (metadata, kind of repository) → for each problem the path to the value and the rule which it breaks.
+Check = Callable[[dict[str, Any], str], Iterable[tuple[tuple[str | int, ...], str]]]
+_checks: dict[str, Check] = {}
+
+
+def register_check(name: str, check: Check) -> None:
+    """Let another app check what only it understands in a card, e.g. a part of the `fithub:` block."""
+    _checks[name] = check
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,8 @@ def _problems(metadata: dict[str, Any], kind: str) -> Iterator[Problem]:
             yield _problem(key, "must be a string or an array of strings")
     if metadata.get("fithub") is not None and not isinstance(metadata["fithub"], dict):
         yield _problem("fithub", "must be an object")
+    for check in _checks.values():
+        yield from (_problem_at(path, rule) for path, rule in check(metadata, kind))
     if kind == "space":
         yield from _one_of(metadata, "sdk", _SDKS)
         yield from _one_of(metadata, "colorFrom", _COLORS)

@@ -34,6 +34,7 @@ def test_a_secret_can_come_from_a_file(tmp_path):
     [
         ("FITHUB_PORT", "http", "FITHUB_PORT='http' is not a number"),
         ("FITHUB_PORT", "70000", "FITHUB_PORT='70000' is not a number from 1 to 65535"),
+        ("FITHUB_ALLOWANCE_SECONDS", "0", "FITHUB_ALLOWANCE_SECONDS='0' is not a number from 10 to 86400"),
         ("FITHUB_PROXIES", "-1", "FITHUB_PROXIES='-1' is not a number from 0 to 10"),
         ("FITHUB_PUBLIC_URL", "example", "must start with http"),
         ("FILE_DELIVERY", "carrier pigeon", "FILE_DELIVERY='carrier pigeon' must be one of"),

@@ -17,6 +17,7 @@ from compression_service.engine.convert import (
 )
 from compression_service.engine.convert.formats import Component, Progress, SourceFormat
 from compression_service.engine.errors import RefusedError
+from compression_service.engine.recipes import RECIPES, from_json
 from compression_service.engine.versions import versions
 
 # The first of which something is there: a repository may hold the same network in several formats.
@@ -31,15 +32,23 @@ SUPPORT_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 def convert(
-    source: Path, out: Path, work: Path, progress: Progress = lambda _fraction, _message: None
+    source: Path,
+    out: Path,
+    work: Path,
+    progress: Progress = lambda _fraction, _message: None,
+    plan: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the baseline of `source` to `out`; returns the result of the act `convert`. Raises RefusedError."""
+    """Write the baseline of `source` to `out`; returns the result of the act `convert`. Raises RefusedError.
+
+    `plan`: {"pin", "exclude", "goal", "recipes": definitions beside the engine's own, "allowance_s"}.
+    """
     components, evidence, source_format = _baseline(source, out, progress)
     for position, component in enumerate(components):
         progress(0.6 + 0.3 * position / len(components), f"Loading {component.source_path}")
         _check_loads(component, out, work, position)
     models = {component.name: graph.load(out / component.path) for component in components}
-    recipes = applicability.verdicts(models)
+    added = [from_json(definition) for definition in (plan or {}).get("recipes", [])]
+    recipes = applicability.verdicts(models, [*RECIPES, *added])
     progress(1.0, "The ONNX baseline is ready")
     return {
         "format": source_format,

@@ -24,7 +24,7 @@ def run(context: "Context") -> str:
     context.say(0.02, "fetching the baseline")
     own = [file["path"] for file in baseline.files if file["path"].startswith("onnx/")]
     checkout(source.repository, baseline.commit, context.folder / "baseline", keep=own, stop=context.stop)
-    task = {"act": "make", "recipe": variant.recipe, "baseline": "baseline", "out": "out"}
+    task = {"act": "make", "recipe": variant.definition or variant.recipe, "baseline": "baseline", "out": "out"}
     task |= bring_inputs(source, context.folder, context.stop)
     try:
         with machine_slot(context.stop):
