@@ -234,7 +234,8 @@ def _judged(
             "count": count, "kind": prepared.kind, "source": prepared.source,
             "calibration_count": prepared.calibration_count, "notes": prepared.notes,
         },
-        "provenance": {"versions": versions(), "seed": request.seed, "calibration_sha256": prepared.digest(),
+        "provenance": {"versions": versions(), "seed": request.seed, "vnni": has_vnni(),
+                       "calibration_sha256": prepared.digest(),
                        "dataset": _dataset_named(request), "evaluation_wanted": prepared.evaluation_count},
     }  # fmt: skip
     variant_paths = {component.name: out / component.path for component in made}
