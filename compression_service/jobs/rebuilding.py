@@ -22,6 +22,11 @@ from models_registry.repos.models import Repository
 
 ENGINE = "compression_service.engine"
 Say = Callable[[float, str], None]
+_OTHERS = {
+    "calibration_sha256": "other calibration inputs",
+    "seed": "another seed",
+    "vnni": "a processor with other 8-bit products (VNNI)",
+}
 
 
 class CannotRebuild(Exception):
@@ -137,9 +142,4 @@ def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
         for name in sorted({*old, *new})
         if old.get(name) != new.get(name)
     ]
-    words = {
-        "calibration_sha256": "the calibration inputs",
-        "seed": "the seed",
-        "vnni": "the processor's 8-bit products",
-    }
-    return found + [f"{text} are not the same" for key, text in words.items() if then.get(key) != now.get(key)]
+    return found + [text for key, text in _OTHERS.items() if then.get(key) != now.get(key)]
