@@ -20,6 +20,7 @@ CALLS = {
     "page: home": "/",
     "page: models": "/models",
     "page: model": "/alice/m",
+    "page: variant": "/alice/m/variants/int8",
     "page: model tree": "/alice/m/tree/main",
     "page: model file": "/alice/m/blob/main/a.txt",
     "page: model history": "/alice/m/commits/main",

@@ -34,7 +34,7 @@ class Variants(HubView):
         rows = Variant.objects.filter(source=source).prefetch_related("footprints__device")
         body["source"] = {"commit": source.commit, "status": source.status, "reason": source.reason or None}
         body["source"] |= {"format": source.format or None, "dataset": source.dataset or None}
-        body["variants"] = [variant_json(variant, beaten.get(variant.name, [])) for variant in rows]
+        body["variants"] = [variant_json(variant, beaten.get(variant.name, []), with_layers=False) for variant in rows]
         return Response(body)
 
 
@@ -92,7 +92,7 @@ class VariantView(HubView):
     answers = shapes.VariantShape
 
     def get(self, request: Request, namespace: str, name: str, variant: str) -> Response:
-        """One variant."""
+        """One variant, with what each pass did to each layer."""
         source = current_source(self.repository("models", namespace, name))
         row = Variant.objects.filter(source=source, name=variant).first() if source else None
         if row is None:
@@ -100,7 +100,8 @@ class VariantView(HubView):
         return Response(variant_json(row, beaten_by(candidates_of(source)).get(row.name, [])))
 
 
-def variant_json(variant: Variant, beaten: list[str]) -> dict[str, Any]:
+def variant_json(variant: Variant, beaten: list[str], *, with_layers: bool = True) -> dict[str, Any]:
+    """`with_layers`: what each pass did to each layer as well, which is long."""
     return {
         "name": variant.name,
         "recipe": variant.recipe,
@@ -111,11 +112,15 @@ def variant_json(variant: Variant, beaten: list[str]) -> dict[str, Any]:
         "revision": variant.ref if variant.commit else None,
         "commit": variant.commit or None,
         "files": variant.files,
-        "passes": variant.passes,
+        "passes": variant.passes if with_layers else [_without_layers(entry) for entry in variant.passes],
         "flagged": variant.flagged,
         "beaten_by": beaten,
         "footprints": [footprint_json(row, variant) for row in variant.footprints.all()],
     }
+
+
+def _without_layers(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key != "layers"}
 
 
 def footprint_json(row: Footprint, variant: Variant) -> dict[str, Any]:

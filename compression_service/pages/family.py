@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 from django.http import HttpRequest
 
@@ -12,7 +13,7 @@ from compression_service.selection.candidates import beaten_by
 from compression_service.selection.services import candidates_of
 from compression_service.variants.models import Footprint, SourceModel, Variant
 from compression_service.variants.services import catalogue_version, current_source
-from models_registry.pages.links import at
+from models_registry.pages.links import repository_link
 from models_registry.repos.models import Repository
 
 BASELINE = "onnx"
@@ -23,6 +24,10 @@ _METRICS = {
     "agreement_at_half": "same answers at a threshold of ½",
     "cosine": "cosine of the outputs",
 }
+
+
+def variant_link(repository: Repository, name: str) -> str:
+    return f"{repository_link(repository)}/variants/{quote(name, safe='')}"
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,8 @@ class Line:
         return self.variant.name == BASELINE
 
     @property
-    def tree_link(self) -> str:
-        return at(self.repository, "tree", self.variant.ref)
+    def page_link(self) -> str:
+        return variant_link(self.repository, self.name)
 
     @property
     def ratio(self) -> dict[str, float]:
@@ -127,7 +132,8 @@ def family_of(request: HttpRequest, repository: Repository) -> Family | None:
 
 
 def _family(request: HttpRequest, repository: Repository, source: SourceModel) -> Family:
-    variants = list(Variant.objects.filter(source=source).prefetch_related("footprints__device"))
+    rows = Variant.objects.filter(source=source).defer("passes", "definition", "provenance")  # long, not shown here
+    variants = list(rows.prefetch_related("footprints__device"))
     beaten = beaten_by(candidates_of(source))
     device = _device(variants)
     here = [row for variant in variants for row in variant.footprints.all() if row.device.name == device]

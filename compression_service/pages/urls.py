@@ -1,4 +1,4 @@
-"""Pages about jobs: they stand before the site's routes, which would take `jobs` for nothing they know."""
+"""Pages about jobs and variants: they stand before the site's routes, which would take them for nothing they know."""
 
 from django.urls import path
 
@@ -12,5 +12,6 @@ for _kind in (RepoType.DATASET, RepoType.MODEL):
     urlpatterns += [
         path(f"{_base}/jobs", views.jobs, _extra),
         path(f"{_base}/jobs/<int:job_id>/cancel", views.cancel_job, _extra),
+        *([path(f"{_base}/variants/<str:variant>", views.variant, _extra)] if _kind is RepoType.MODEL else []),
         path(f"{_base}/progress", views.live_progress, _extra),
     ]

@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from compression_service.pages import chart
-from compression_service.pages.family import Family, Line, family_of
+from compression_service.pages.family import Family, Line, family_of, variant_link
 from compression_service.variants.models import SourceModel, Variant
 from models_registry.pages.templatetags.figures import fidelity, in_bytes, ms
 from models_registry.repos.models import Repository
@@ -38,14 +38,14 @@ def context_of(request: HttpRequest, repository: Repository, family: Family) -> 
         "family": family,
         "source": family.source,
         "lines": family.lines,
-        "others": _groups(family.others),
+        "others": _groups(repository, family.others),
         "charts": _charts(family.lines, axis),
         "axis": axis,
         "axes": [(key, title, _link(request, x=key)) for key, (title, _, _) in AXES.items()],
         "threads": [
-            (n, _threads_text(n, family.thread_choices), _link(request, threads=n)) for n in family.thread_choices
+            (n, threads_text(n, family.thread_choices), _link(request, threads=n)) for n in family.thread_choices
         ],
-        "threads_text": _threads_text(family.threads, family.thread_choices),
+        "threads_text": threads_text(family.threads, family.thread_choices),
     }
 
 
@@ -81,10 +81,11 @@ def _charts(lines: Sequence[Line], axis: str) -> dict[str, chart.Chart]:
     return {key: one for key, one in drawn.items() if one is not None}
 
 
-def _groups(others: Sequence[Variant]) -> list[tuple[str, list[Variant]]]:
-    """Those on their way apart from those which nobody gets."""
-    making = [variant for variant in others if variant.status == Variant.Status.MAKING]
-    ended = [variant for variant in others if variant.status != Variant.Status.MAKING]
+def _groups(repository: Repository, others: Sequence[Variant]) -> list[tuple[str, list[tuple[Variant, str]]]]:
+    """Those on their way apart from those which nobody gets, each with the link to its page."""
+    linked = [(variant, variant_link(repository, variant.name)) for variant in others]
+    making = [(variant, link) for variant, link in linked if variant.status == Variant.Status.MAKING]
+    ended = [(variant, link) for variant, link in linked if variant.status != Variant.Status.MAKING]
     return [(title, group) for title, group in (("Being made", making), ("Not to be pulled", ended)) if group]
 
 
@@ -94,7 +95,7 @@ def _tick(text: str) -> str:
     return f"{number.rstrip('0').rstrip('.') if '.' in number else number} {unit}"
 
 
-def _threads_text(threads: int, choices: Sequence[int]) -> str:
+def threads_text(threads: int, choices: Sequence[int]) -> str:
     if threads == 1:
         return "1 thread"
     return f"all {threads} cores" if threads == max(choices) else f"{threads} threads"

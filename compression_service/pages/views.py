@@ -1,4 +1,4 @@
-"""Jobs of a repository: the list, live progress, cancel."""
+"""Jobs of a repository: the list, live progress, cancel. And the page of a variant."""
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -10,6 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from compression_service.jobs.services import cancel, find_job, jobs_of
 from compression_service.pages import fit, progress, variants
+from compression_service.pages import variant as variant_page
 from compression_service.variants.services import catalogue_version
 from models_registry.accounts.policies import can_write
 from models_registry.errors import Conflict
@@ -32,6 +33,14 @@ def jobs(request: HttpRequest, kind: RepoType, namespace: str, name: str) -> Htt
         "can_write": can_write(actor_of(request), repository),
     }
     return render(request, "fit_pages/jobs.html", context)
+
+
+@require_safe
+def variant(request: HttpRequest, kind: RepoType, namespace: str, name: str, variant: str) -> HttpResponse:
+    """One variant: why it is what it is."""
+    repository = find_repository(actor_of(request), kind, f"{namespace}/{name}")
+    context = frame(request, repository, "variant") | variant_page.context_of(request, repository, variant)
+    return render(request, "fit_pages/variant.html", context)
 
 
 @never_cache

@@ -33,6 +33,7 @@ PAGES = {
     "home": ("/", "Push a model"),
     "models": ("/models", "alice/"),
     "model": ("/alice/fitted?memory=512MB&latency=20ms", "Variants and what they cost"),
+    "variant": ("/alice/fitted/variants/onnx", "Where it comes from"),
     "files": ("/alice/fitted/tree/main", "model.onnx"),
     "file": ("/alice/fitted/blob/main/model.onnx", "Download"),
     "history": ("/alice/fitted/commits/main", "initial commit"),

@@ -16,6 +16,7 @@ from models_registry.errors import HubError
 
 register = template.Library()
 MISSING = "–"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _BYTES = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
 _AGES = ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h"), (30 * 86400, 86400, "d"))
 
@@ -73,6 +74,18 @@ def fidelity(value: Any, inputs: int | None = None) -> str:
         return "1"
     places = 4 if not inputs or inputs >= 1000 else 3
     return f"{math.floor(number * 10**places + 1e-9) / 10**places:.{places}f}"
+
+
+@register.filter
+def small(value: Any) -> str:
+    """An error which may be tiny, in two digits: 0.012, 3.4 · 10⁻⁵."""
+    number = _number(value)
+    if number is None:
+        return MISSING
+    if number == 0 or number >= 0.001:
+        return digits(number, 2)
+    mantissa, exponent = f"{number:.1e}".split("e")
+    return f"{mantissa} · 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
 
 
 @register.filter

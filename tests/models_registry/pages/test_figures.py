@@ -42,6 +42,10 @@ def test_ratios_and_counts():
     assert figures.count(1234567) == "1,234,567" and figures.percent(0.98765) == "98.8 %"
 
 
+def test_errors_which_may_be_tiny():
+    assert [figures.small(value) for value in (0, 0.0123, 2.34e-5, None)] == ["0", "0.012", "2.3 · 10⁻⁵", "–"]
+
+
 def test_moments_say_how_long_ago_and_exactly_when():
     now = timezone.now()
     assert ">3 h ago</time>" in figures.when(now - timedelta(hours=3, minutes=20))
