@@ -100,8 +100,13 @@ def read_range(blob: Blob, start: int = 0, length: int | None = None) -> Iterato
     return range_readers["xet"](blob, start, length)
 
 
-def write_to(blob: Blob, path: Path) -> None:
-    """Put the content at a path (a hard link would let a job write into the store, so bytes are copied)."""
+def write_to(blob: Blob, path: Path, on_bytes: Callable[[int], None] | None = None) -> None:
+    """Put the content at a path (a hard link would let a job write into the store, so bytes are copied).
+
+    `on_bytes` is told the size of each block once it is written.
+    """
     with path.open("wb") as file, full_disk_said():
         for block in read_range(blob):
             file.write(block)
+            if on_bytes is not None:
+                on_bytes(len(block))

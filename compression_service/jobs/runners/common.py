@@ -4,7 +4,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from compression_service.jobs.files import checkout
+from compression_service.jobs.files import Say, checkout
 from compression_service.jobs.models import Job
 from compression_service.jobs.services import enqueue
 from compression_service.variants.datasets import data_paths, usable_dataset
@@ -23,7 +23,7 @@ def source_of(job: Job) -> SourceModel:
     )
 
 
-def bring_inputs(source: SourceModel, folder: Path, stop: Event) -> dict[str, Any]:
+def bring_inputs(source: SourceModel, folder: Path, stop: Event, say: Say | None = None) -> dict[str, Any]:
     """Put the support files and the dataset's rows into the job's folder; returns the task's keys for them."""
     checkout(
         source.repository, source.commit, folder / "source", keep=source.detail.get("support_files") or [], stop=stop
@@ -36,7 +36,9 @@ def bring_inputs(source: SourceModel, folder: Path, stop: Event) -> dict[str, An
     if dataset is None:  # deleted or hidden since
         return task
     paths = data_paths(dataset, source.dataset_commit)
-    checkout(dataset, source.dataset_commit, folder / "dataset", keep=paths, stop=stop)
+    checkout(
+        dataset, source.dataset_commit, folder / "dataset", keep=paths, stop=stop, say=say, what="the dataset's rows"
+    )
     card = card_at(source.repository, source.commit)
     info = {"repository": source.dataset, "commit": source.dataset_commit, "files": paths, "config": card.fithub}
     return task | {"dataset": "dataset", "dataset_info": info}

@@ -9,6 +9,7 @@ from compression_service.engine.errors import RefusedError
 from compression_service.engine.recipes import RECIPES, from_json
 from compression_service.jobs.files import checkout
 from compression_service.jobs.models import Job
+from compression_service.jobs.room import check_room, source_bytes
 from compression_service.jobs.runners.common import measure_when_made, source_of
 from compression_service.jobs.sandbox import SandboxFailed
 from compression_service.jobs.services import enqueue
@@ -18,6 +19,7 @@ from compression_service.recipes.wishes import EXCLUDED, Wishes, notes, wishes_o
 from compression_service.variants import services
 from compression_service.variants.models import Variant
 from models_registry.cards.services import card_at
+from models_registry.repos.entries import list_entries
 
 if TYPE_CHECKING:
     from compression_service.jobs.execution import Context
@@ -27,8 +29,8 @@ heavy = True
 
 def run(context: "Context") -> str:
     source = source_of(context.job)
-    context.say(0.02, "fetching the files")
-    checkout(source.repository, source.commit, context.folder / "source", stop=context.stop)
+    check_room(source_bytes(list_entries(source.repository, source.commit, recursive=True)), "convert")
+    checkout(source.repository, source.commit, context.folder / "source", stop=context.stop, say=context.say)
     wishes = wishes_of(card_at(source.repository, source.commit).fithub)
     added = added_recipes()
     wanted = _wanted(wishes, added)

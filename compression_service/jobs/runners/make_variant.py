@@ -1,9 +1,11 @@
 """One recipe on one source model: make the files, compare them with the source, publish or say why not."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from compression_service.jobs.files import checkout
 from compression_service.jobs.models import Job
+from compression_service.jobs.room import check_room
 from compression_service.jobs.runners.common import bring_inputs, measure_when_made
 from compression_service.jobs.sandbox import SandboxFailed
 from compression_service.jobs.slot import machine_slot
@@ -21,12 +23,12 @@ def run(context: "Context") -> str:
     variant = _variant(context.job)
     source = variant.source
     baseline = Variant.objects.get(source=source, name="onnx")
-    context.say(0.02, "fetching the baseline")
-    own = [file["path"] for file in baseline.files if file["path"].startswith("onnx/")]
-    checkout(source.repository, baseline.commit, context.folder / "baseline", keep=own, stop=context.stop)
+    own = {file["path"]: file["size_bytes"] for file in baseline.files if file["path"].startswith("onnx/")}
     task = {"act": "make", "recipe": variant.definition or variant.recipe, "baseline": "baseline", "out": "out"}
-    task |= bring_inputs(source, context.folder, context.stop)
     try:
+        check_room(sum(own.values()), "make")
+        _fetch(context, baseline, own)
+        task |= bring_inputs(source, context.folder, context.stop, context.say)
         with machine_slot(context.stop):
             made = context.run_engine(task)
     except SandboxFailed as refusal:
@@ -39,6 +41,14 @@ def run(context: "Context") -> str:
         services.publish_variant(variant, context.folder / "out", made)
     measure_when_made(source)
     return f"{variant.name}: fidelity {made['fidelity']:.4f} ({made['fidelity_metric'].replace('_', ' ')})"
+
+
+def _fetch(context: "Context", baseline: Variant, paths: Iterable[str]) -> None:
+    folder = context.folder / "baseline"
+    checkout(
+        context.job.repository, baseline.commit, folder, keep=paths, stop=context.stop, say=context.say,
+        what="the baseline",
+    )  # fmt: skip
 
 
 def on_failed(job: Job) -> None:

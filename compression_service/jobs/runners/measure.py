@@ -30,7 +30,7 @@ def run(context: "Context") -> str:
         "variants": [item for item in described if item["name"] != "onnx"],
         "seconds": settings.MEASURE_SECONDS,
         "threads": [1, 0],
-        "inputs": bring_inputs(source, context.folder, context.stop),
+        "inputs": bring_inputs(source, context.folder, context.stop, context.say),
     }
     with machine_slot(context.stop):
         session = context.run_engine(task)
@@ -50,7 +50,10 @@ def on_failed(job: Job) -> None:
 def _place(context: "Context", variant: Variant) -> dict[str, Any]:
     root = f"v/{variant.name}"
     paths = [file["path"] for file in variant.files]
-    checkout(context.job.repository, variant.commit, context.folder / root, keep=paths, stop=context.stop)
+    checkout(
+        context.job.repository, variant.commit, context.folder / root, keep=paths, stop=context.stop, say=context.say,
+        what=variant.name,
+    )  # fmt: skip
     return {
         "name": variant.name,
         "version": variant.recipe_version,
