@@ -12,7 +12,7 @@ from onnx import ModelProto
 
 from compression_service.engine import graph
 from compression_service.engine.passes import PASS_NAMES
-from compression_service.engine.passes.base import has_spatial_convolutions
+from compression_service.engine.passes.base import already_quantized, has_spatial_convolutions
 from compression_service.engine.recipes import RECIPES, Recipe, Step
 
 PASSES: dict[str, ModuleType] = {
@@ -29,16 +29,17 @@ class Choice:
     reason: str
 
 
-def choices(step: Step, model: ModelProto) -> list[Choice]:
+def choices(step: Step, model: ModelProto, quantized: str | None = None) -> list[Choice]:
     """The passes of the step which apply to a model that went through graph.normalise, the preferred one first.
 
-    Never empty: when none applies, one Choice without a name says why.
+    `quantized`: why the recipe's source is no float model, if so. Never empty: when none applies, one Choice without a
+    name says why.
     """
     applying: list[Choice] = []
     reasons = []
     for name, params in _ordered(step, model):
         verdict: Callable[[ModelProto], str | None] = PASSES[name].verdict
-        reason = verdict(model)
+        reason = (quantized if PASSES[name].NEEDS_FLOAT_SOURCE else None) or verdict(model)
         if reason is None:
             applying.append(Choice(name, params, ""))
         elif reason not in reasons:
@@ -61,7 +62,7 @@ def verdicts(models: dict[str, ModelProto], recipes: Iterable[Recipe] = RECIPES)
 def _verdict(one: Recipe, models: dict[str, ModelProto]) -> dict[str, Any]:
     applies, reason = True, ""
     for step in one.steps:
-        first = {name: choices(step, model)[0] for name, model in models.items()}
+        first = {name: choices(step, model, already_quantized(model))[0] for name, model in models.items()}
         if all(choice.name is None for choice in first.values()):
             applies, reason = False, together({name: choice.reason for name, choice in first.items()})
             break

@@ -26,16 +26,17 @@ def load(path: Path) -> ModelProto:
     return onnx.load(str(path), load_external_data=True)
 
 
-def save(model: ModelProto, path: Path) -> list[Path]:
+def save(model: ModelProto, path: Path, external: bool = False) -> list[Path]:
     """Write the model, the same bytes for the same model; returns the files written, the graph first.
 
-    Weights go to `<name>_data` beside it only when one protobuf cannot hold them.
+    Weights go to `<name>_data` beside it when `external` says so, or when one protobuf cannot hold them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if model.ByteSize() < SINGLE_FILE_LIMIT_BYTES:
+    if not external and model.ByteSize() < SINGLE_FILE_LIMIT_BYTES:
         path.write_bytes(model.SerializeToString(deterministic=True))
         return [path]
     data_name = path.name + "_data"
+    (path.parent / data_name).unlink(missing_ok=True)  # onnx would write behind what is there
     onnx.save(model, str(path), save_as_external_data=True, all_tensors_to_one_file=True, location=data_name)
     return [path, path.parent / data_name]
 

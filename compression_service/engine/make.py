@@ -142,17 +142,17 @@ def _apply(
 ) -> Made:
     """All steps on one component; a component to which none applies is carried over as it is."""
     passes: list[dict[str, Any]] = []
-    current, changed, failure = model, False, ""
+    current, changed, external, failure = model, False, False, ""
     for step in one.steps:
         outcome, entry, problem = _step(step, name, current, context)
         passes.append(entry)
         failure = failure or problem
         if outcome is not None:
-            current, changed = outcome.model, True
+            current, changed, external = outcome.model, True, external or outcome.external
     target = out / "onnx" / f"{'model' if single else path.stem}{one.suffix}.onnx"
     if changed:
         share_equal_weights(current)
-    files = graph.save(current, target)
+    files = graph.save(current, target, external)
     return Made(name, f"onnx/{target.name}", [f"onnx/{file.name}" for file in files], passes, changed, failure)
 
 
@@ -179,9 +179,11 @@ def _step(
             reasons.append(failure)
             continue
         seconds = round(time.perf_counter() - began, 3)
-        entry = {"pass": chosen.name, "params": outcome.params, "component": name, "changed": outcome.changed}
-        return outcome, {**entry, "seconds": seconds}, ""
-    entry = {"pass": None, "params": {}, "component": name, "changed": " ".join(dict.fromkeys(reasons)), "seconds": 0.0}
+        entry = {"pass": chosen.name, "source": PASSES[chosen.name].SOURCE, "params": outcome.params}
+        entry |= {"component": name, "changed": outcome.changed, "seconds": seconds, "layers": outcome.layers}
+        return outcome, entry, ""
+    entry = {"pass": None, "source": "", "params": {}, "component": name, "changed": " ".join(dict.fromkeys(reasons))}
+    entry |= {"seconds": 0.0, "layers": []}
     return None, entry, failure
 
 

@@ -18,6 +18,30 @@ STATIC_METHODS = ("min-max", "moving-average", "percentile")
 _DYNAMIC: tuple[str, dict[str, Any]] = ("int8_dynamic", {})
 _STATIC: tuple[str, dict[str, Any]] = ("int8_static", {"methods": STATIC_METHODS})
 
+# Passes with their parameters, as the steps below combine them.
+_KEEP: tuple[str, dict[str, Any]] = ("keep", {})
+_CLEAN = Step((("clean", {}),))
+_MAPPED = Step((("external_data", {}),))
+_FOLDED = Step((("fold_qdq", {}), _KEEP))
+_INT8 = Step((_DYNAMIC, _STATIC))
+
+
+def _embeddings(bits: int, block: int) -> Step:
+    return Step((("embeddings", {"bits": bits, "block": block}), _KEEP))
+
+
+def _weights(bits: int, block: int, **more: Any) -> Step:
+    return Step((("weight_only", {"bits": bits, "block": block, **more}),))
+
+
+def _neurons(share: float) -> Step:
+    return Step((("prune_neurons", {"share": share}),))
+
+
+def _stored(**more: Any) -> Step:
+    return Step((("int4_storage", {"block": 32, **more}),))
+
+
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "onnx", "1", "ONNX baseline", "",
@@ -25,39 +49,105 @@ RECIPES: tuple[Recipe, ...] = (
         (),
     ),
     Recipe(
-        "fp16", "1", "16-bit floats", "_fp16",
-        "Half the size for transfer, graphics processors and the web; a CPU wins no time by it.",
-        (Step((("fp16", {}),)),),
-    ),
-    Recipe(
-        "int8-dynamic", "1", "8-bit integers, dynamic", "_int8",
+        "int8-dynamic", "2", "8-bit integers, dynamic", "_int8",
         "The fastest for transformers on a CPU, at a quarter of the size; needs no calibration.",
-        (Step((_DYNAMIC,)),),
+        (Step((_DYNAMIC,)), _CLEAN),
     ),
     Recipe(
-        "int8-static", "1", "8-bit integers, calibrated", "_quantized",
+        "int8-static", "2", "8-bit integers, calibrated", "_quantized",
         "The fastest for convolutions; activation ranges come from calibration rows.",
-        (Step((_STATIC,)),),
+        (Step((_STATIC,)), _FOLDED, _CLEAN),
     ),
     Recipe(
-        "int4-weights", "1", "4-bit weights", "_q4",
-        "The smallest for transformers, embeddings included; arithmetic stays in float.",
-        (Step((("int4_weights", {"block": 32, "accuracy_level": 0}),)),),
+        "int4-weights", "2", "4-bit weights", "_q4",
+        "Small and true for transformers: rounded by GPTQ in blocks of 32, embeddings in 4 bits, arithmetic in float.",
+        (_weights(4, 32), _embeddings(4, 32), _CLEAN),
     ),
     Recipe(
-        "prune-threshold", "1", "Pruned by threshold", "_pruned_threshold",
+        "fp16", "2", "16-bit floats", "_fp16",
+        "Half the size for transfer, graphics processors and the web; a CPU wins no time by it.",
+        (Step((("fp16", {}),)), _CLEAN),
+    ),
+    Recipe(
+        "int8-dynamic+emb4", "1", "8-bit integers, dynamic; embeddings in 4 bits", "_int8_emb4",
+        "As fast as int8-dynamic and smaller: only the rows of the embedding table which are asked for are unpacked.",
+        (Step((("embeddings", {"bits": 4, "block": 32}),)), Step((_DYNAMIC,)), _CLEAN, _MAPPED),
+    ),
+    Recipe(
+        "int8-dynamic-mapped", "1", "8-bit integers, dynamic, mapped", "_int8_mapped",
+        "int8-dynamic in a form which needs less memory and loads sooner: the runtime maps the weights.",
+        (Step((_DYNAMIC,)), _CLEAN, _MAPPED),
+    ),
+    Recipe(
+        "int8-weights", "1", "8-bit weights", "_w8",
+        "The truest at a quarter of the size: weights and embeddings in 8 bits, arithmetic in float.",
+        (_weights(8, 128), _embeddings(8, 128), _CLEAN, Step((("external_data", {}), _KEEP))),
+    ),
+    Recipe(
+        "int8-weights+emb4", "1", "8-bit weights, embeddings in 4 bits", "_w8_emb4",
+        "Smaller than int8 and truer: 8-bit weights with float arithmetic, 4-bit embeddings.",
+        (_weights(8, 64), Step((("embeddings", {"bits": 4, "block": 32}),)), _CLEAN, _MAPPED),
+    ),
+    Recipe(
+        "mixed-4-8", "1", "4- and 8-bit weights", "_q4_8",
+        "4 bits by GPTQ where it costs little, 8 bits for the layers whose outputs would lose most.",
+        (_weights(4, 32, keep8=0.4), _embeddings(4, 32), _CLEAN, Step((("external_data", {}), _KEEP))),
+    ),
+    Recipe(
+        "int4-weights-128", "1", "4-bit weights, large blocks", "_q4_b128",
+        "The smallest for transformers: rounded by GPTQ in blocks of 128, embeddings in 4 bits.",
+        (_weights(4, 128), _embeddings(4, 128), _CLEAN, Step((("external_data", {}), _KEEP))),
+    ),
+    Recipe(
+        "int4-storage+int8", "1", "4 bits stored, 8-bit arithmetic", "_q4_int8",
+        "Little more than half of int8's file with int8's speed: weights are unpacked while loading.",
+        (_embeddings(4, 32), _INT8, _stored(), _FOLDED, _CLEAN),
+    ),
+    Recipe(
+        "int4-storage+int8-mixed", "1", "4 bits stored for most layers, 8-bit arithmetic", "_q4_int8_mixed",
+        "As int4-storage+int8, with the most sensitive third of the weights kept in int8.",
+        (_embeddings(4, 32), _INT8, _stored(keep8=0.3, ends=True), _FOLDED, _CLEAN),
+    ),
+    Recipe(
+        "prune-neurons-25+int8", "1", "A quarter of the hidden channels removed, then 8 bits", "_neurons25_int8",
+        "Faster and smaller than int8: hidden neurons and channels go, least squares repairs the layers behind them.",
+        (_neurons(0.25), _embeddings(4, 32), _INT8, _FOLDED, _CLEAN),
+    ),
+    Recipe(
+        "prune-neurons-50+int8", "1", "Half of the hidden channels removed, then 8 bits", "_neurons50_int8",
+        "The fastest: half of the hidden neurons and channels go, least squares repairs the layers behind them.",
+        (_neurons(0.5), _embeddings(4, 32), _INT8, _FOLDED, _CLEAN),
+    ),
+    Recipe(
+        "prune-neurons-25+int4-storage", "1", "A quarter of the hidden channels removed, 4 bits stored",
+        "_neurons25_q4_int8",
+        "The smallest with int8's arithmetic: fewer channels, and weights which are unpacked while loading.",
+        (_neurons(0.25), _embeddings(4, 32), _INT8, _stored(), _FOLDED, _CLEAN),
+    ),
+    Recipe(
+        "prune-neurons-25", "1", "A quarter of the hidden channels removed", "_neurons25",
+        "Float arithmetic with fewer channels: for devices and tools which take no integers.",
+        (_neurons(0.25), _CLEAN),
+    ),
+    Recipe(
+        "onnx-mapped", "1", "ONNX, cleaned and mapped", "_mapped",
+        "The source's own weights in a form which needs less memory and loads sooner: the runtime maps them.",
+        (_CLEAN, _MAPPED),
+    ),
+    Recipe(
+        "prune-threshold", "2", "Pruned by threshold", "_pruned_threshold",
         "Weights under a quarter of their tensor's deviation are zero: it compresses better, size and speed stay.",
-        (Step((("prune_magnitude", {"threshold": 0.25}),)),),
+        (Step((("prune_magnitude", {"threshold": 0.25}),)), _CLEAN),
     ),
     Recipe(
-        "prune-50", "1", "Half of the weights pruned", "_pruned",
+        "prune-50", "2", "Half of the weights pruned", "_pruned",
         "The smaller half of each tensor's weights is zero: smaller once compressed, neither file nor speed change.",
-        (Step((("prune_magnitude", {"sparsity": 0.5}),)),),
+        (Step((("prune_magnitude", {"sparsity": 0.5}),)), _CLEAN),
     ),
     Recipe(
-        "prune-50+int8", "1", "Half pruned, then 8-bit integers", "_pruned_int8",
+        "prune-50+int8", "2", "Half pruned, then 8-bit integers", "_pruned_int8",
         "Half of the weights zero, the rest in 8 bits: small files that compress well.",
-        (Step((("prune_magnitude", {"sparsity": 0.5}),)), Step((_DYNAMIC, _STATIC))),
+        (Step((("prune_magnitude", {"sparsity": 0.5}),)), _INT8, _CLEAN),
     ),
 )  # fmt: skip
 

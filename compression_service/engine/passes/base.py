@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from compression_service.engine import graph
 
@@ -41,6 +41,19 @@ class PassOutcome:
     model: ModelProto
     changed: str
     params: dict[str, Any]
+    layers: list[dict[str, Any]] = field(default_factory=list)  # what was done to each, made by `layer`
+    external: bool = False  # write the weights to a file beside the graph, which a runtime maps
+
+
+def layer(
+    name: str, operator: str, shape: tuple[int, ...], bits: int, bytes_before: int, bytes_after: int,
+    error: float | None = None, sensitivity: float | None = None, note: str = "",
+) -> dict[str, Any]:  # fmt: skip
+    """One layer's entry. error: ‖X(W−Ŵ)‖² / ‖XW‖² on calibration inputs; sensitivity: the same at the pass's lowest bits."""
+    return {
+        "layer": name, "operator": operator, "shape": list(shape), "bits": bits, "bytes_before": bytes_before,
+        "bytes_after": bytes_after, "error": error, "sensitivity": sensitivity, "note": note,
+    }  # fmt: skip
 
 
 @dataclass
@@ -154,6 +167,13 @@ def replace_nodes(scope_graph: Any, replacements: dict[int, list[NodeProto]]) ->
         rebuilt.extend(replacements.get(index, [NodeProto.FromString(node.SerializeToString())]))
     del scope_graph.node[:]
     scope_graph.node.extend(rebuilt)
+
+
+def store(scope: graph.Scope, array: np.ndarray, wish: str, names: set[str]) -> str:
+    """Add an initializer to the scope's graph under `wish` or the next free name; returns the name."""
+    name = fresh_name(names, wish)
+    scope.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+    return name
 
 
 def plural(count: int, word: str) -> str:

@@ -20,21 +20,19 @@ from compression_service.engine.passes.base import (
     PassContext,
     PassOutcome,
     all_names,
-    already_quantized,
     fresh_name,
     mostly_half,
     plural,
 )
 
+SOURCE = "IEEE 754 binary16; onnxruntime.transformers.float16"
+NEEDS_FLOAT_SOURCE = True
 LARGEST_HALF = 65504.0
 LEAST_AGREEMENT = 0.999
 
 
 def verdict(model: ModelProto) -> str | None:
     """Why the pass has nothing to do, None when it applies."""
-    quantized = already_quantized(model)
-    if quantized:
-        return quantized
     if mostly_half(model):
         return "The weights are fp16 already."
     if not any(_wide(tensor) for one in graph.graphs(graph.normalise(model)) for tensor in one.initializer):

@@ -20,7 +20,6 @@ from compression_service.engine.passes.base import (
     PassContext,
     PassOutcome,
     all_names,
-    already_quantized,
     float_weight_bytes,
     fresh_name,
     plural,
@@ -29,6 +28,8 @@ from compression_service.engine.passes.base import (
 )
 from compression_service.engine.passes.widen import widened
 
+SOURCE = "Jacob et al. 2018 (arXiv 1712.05877)"
+NEEDS_FLOAT_SOURCE = True
 KINDS = ("MatMul", "Gemm", "LSTM", "Gather")
 SMALLEST_SHARE = 0.1
 DYNAMIC_OPSET = 11
@@ -36,9 +37,6 @@ DYNAMIC_OPSET = 11
 
 def verdict(model: ModelProto) -> str | None:
     """Why the pass has nothing to do, None when it applies."""
-    quantized = already_quantized(model)
-    if quantized:
-        return quantized
     reachable = sum(site.bytes for site in sites(model, *KINDS))
     convolutions = sum(site.bytes for site in sites(model, "Conv", "ConvTranspose"))
     if not reachable:

@@ -26,7 +26,6 @@ from compression_service.engine.passes.base import (
     Feed,
     PassContext,
     PassOutcome,
-    already_quantized,
     float_weight_bytes,
     has_spatial_convolutions,
     plural,
@@ -35,6 +34,8 @@ from compression_service.engine.passes.base import (
 from compression_service.engine.passes.int8_dynamic import with_int8_embeddings
 from compression_service.engine.passes.widen import widened
 
+SOURCE = "Jacob et al. 2018 (arXiv 1712.05877); onnxruntime.quantization"
+NEEDS_FLOAT_SOURCE = True
 KINDS = ("Conv", "MatMul", "Gemm")
 QDQ_PER_CHANNEL_OPSET = 13
 SMALLEST_SHARE = 0.1
@@ -44,9 +45,6 @@ HISTOGRAM_LIMIT_BYTES = 256 * 1024 * 1024
 
 def verdict(model: ModelProto) -> str | None:
     """Why the pass has nothing to do, None when it applies."""
-    quantized = already_quantized(model)
-    if quantized:
-        return quantized
     top_level = {tensor.name for tensor in model.graph.initializer}
     found = list(sites(model, *KINDS))
     reachable = sum(site.bytes for site in found if site.tensor.name in top_level)

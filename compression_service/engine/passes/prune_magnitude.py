@@ -15,16 +15,15 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from compression_service.engine import graph
 from compression_service.engine.errors import NotApplicableError
-from compression_service.engine.passes.base import PassContext, PassOutcome, Site, already_quantized, plural, sites
+from compression_service.engine.passes.base import PassContext, PassOutcome, Site, plural, sites
 
+SOURCE = "Han et al. 2015 (arXiv 1506.02626)"
+NEEDS_FLOAT_SOURCE = True
 KINDS = ("MatMul", "Gemm", "Conv", "ConvTranspose", "LSTM", "GRU", "RNN")
 
 
 def verdict(model: ModelProto) -> str | None:
     """Why the pass has nothing to do, None when it applies."""
-    quantized = already_quantized(model)
-    if quantized:
-        return quantized + " Prune the float model instead."
     if not any(True for _ in sites(model, *KINDS)):
         return f"There is no weight that pruning could thin out ({', '.join(KINDS[:4])} with constant weights)."
     return None

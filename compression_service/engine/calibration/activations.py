@@ -1,0 +1,167 @@
+"""Second moments of what layers see on calibration inputs: the Hessians of GPTQ, SparseGPT and of least-squares repair.
+
+For a layer Y = X·W the squared error of a changed weight is tr((W−Ŵ)ᵀ XᵀX (W−Ŵ)); XᵀX is all that a closed-form pass
+needs to know of the data (Hassibi & Stork 1992, "Optimal Brain Surgeon"; Frantar & Alistarh 2022, arXiv 2208.11580).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, helper
+
+from compression_service.engine import graph
+
+Feed = dict[str, np.ndarray]
+ROWS_A_FEED = 4096  # a convolution sees every position of an image: more of them than these teach nothing new
+GROUP_LIMIT_BYTES = 768 * 1024 * 1024
+
+
+@dataclass
+class Moments:
+    """gram: XᵀX [K, K] (float64), total: the sum of the rows of X [K], count: how many rows."""
+
+    gram: np.ndarray
+    total: np.ndarray
+    count: int = 0
+    waiting: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, rows: np.ndarray) -> None:
+        """Rows [R, K]; they are gathered, for one large product costs far less than many small ones."""
+        self.waiting.append(rows)
+        self.count += len(rows)
+        if sum(map(len, self.waiting)) >= ROWS_A_FEED:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.waiting:
+            rows = np.concatenate(self.waiting)
+            self.gram += rows.T @ rows
+            self.total += rows.sum(0, dtype=np.float64)
+            self.waiting = []
+
+
+Rows = Callable[[np.ndarray], np.ndarray]  # a layer's input tensor → its rows [R, K]
+
+
+def moments(
+    model: ModelProto, taps: dict[str, tuple[str, int, Rows]], feeds: list[Feed], work: Path, seconds_cap: float
+) -> dict[str, Moments]:
+    """{key: moments of the tensor's rows} for taps {key: (tensor name of the main graph, K, rows)}.
+
+    Runs the model with the tensors as further outputs, in as many passes over the feeds as keep the matrices below
+    GROUP_LIMIT_BYTES. Stops early at `seconds_cap` once every group has seen at least one feed. Tensors which cannot
+    be given out, or are not float, are left out of the answer.
+    """
+    found: dict[str, Moments] = {}
+    groups = list(_groups(taps))
+    for group in groups:
+        found.update(_of_group(model, group, feeds, work, seconds_cap / len(groups)))
+    return found
+
+
+def _groups(taps: dict[str, tuple[str, int, Rows]]) -> Iterator[dict[str, tuple[str, int, Rows]]]:
+    group: dict[str, tuple[str, int, Rows]] = {}
+    used = 0
+    for key, tap in taps.items():
+        needed = tap[1] ** 2 * 8
+        if group and used + needed > GROUP_LIMIT_BYTES:
+            yield group
+            group, used = {}, 0
+        group[key], used = tap, used + needed
+    if group:
+        yield group
+
+
+def _of_group(
+    model: ModelProto, taps: dict[str, tuple[str, int, Rows]], feeds: list[Feed], work: Path, seconds_cap: float
+) -> dict[str, Moments]:
+    inputs = {value.name for value in model.graph.input}
+    wanted = sorted({name for name, _, _ in taps.values()})
+    session = _tapped(model, [name for name in wanted if name not in inputs], work)
+    asked = [name for name in wanted if name not in inputs]
+    found: dict[str, Moments] = {}
+    began = time.monotonic()
+    for index, feed in enumerate(feeds):
+        if index and time.monotonic() - began > seconds_cap:
+            break
+        seen = dict(zip(asked, session.run(asked, feed), strict=True)) if asked else {}
+        for key, (name, width, rows) in taps.items():
+            value = seen.get(name, feed.get(name))
+            if value is None or value.dtype.kind != "f":
+                continue
+            _add(found, key, rows(value.astype(np.float32, copy=False)), width)
+    for one in found.values():
+        one.flush()
+    return found
+
+
+def _add(found: dict[str, Moments], key: str, rows: np.ndarray, width: int) -> None:
+    if rows.ndim != 2 or rows.shape[1] != width or not np.isfinite(rows).all():
+        return
+    if len(rows) > ROWS_A_FEED:
+        rows = rows[:: -(-len(rows) // ROWS_A_FEED)]
+    one = found.get(key)
+    if one is None:
+        one = found[key] = Moments(np.zeros((width, width)), np.zeros(width))
+    one.add(np.array(rows))
+
+
+def _tapped(model: ModelProto, names: list[str], work: Path) -> Any:
+    """A session of the model which gives the named tensors out too; nothing is fused away in front of them."""
+    import onnxruntime
+
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    there = {value.name for value in copy.graph.output}
+    for name in names:
+        if name not in there:
+            copy.graph.output.append(helper.make_empty_tensor_value_info(name))
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    path = work / "tapped.onnx"
+    graph.save(copy, path)
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def matrix_rows(value: np.ndarray) -> np.ndarray:
+    """[…, K] → [R, K]: what a MatMul or Gemm multiplies with its weight."""
+    return value.reshape(-1, value.shape[-1])
+
+
+def convolution_rows(node: NodeProto, kernel: tuple[int, ...]) -> Rows:
+    """[N, C, H, W] (or [N, C, L]) → [R, C × kernel], the order of a Conv weight [M, C, *kernel] flattened from axis 1."""
+    spatial = len(kernel)
+    strides = list(graph.attribute(node, "strides", [1] * spatial))
+    dilations = list(graph.attribute(node, "dilations", [1] * spatial))
+    pads = list(graph.attribute(node, "pads", [0] * 2 * spatial))
+    same = graph.attribute(node, "auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER")
+
+    def rows(value: np.ndarray) -> np.ndarray:
+        before, after = pads[:spatial], pads[spatial:]
+        if same:
+            spans = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+            before, after = [span // 2 for span in spans], [span - span // 2 for span in spans]
+        padded = np.pad(value, [(0, 0), (0, 0), *zip(before, after, strict=True)])
+        reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
+        axes = tuple(range(2, 2 + spatial))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axes)
+        windows = windows[(slice(None), slice(None), *(slice(None, None, s) for s in strides))]
+        windows = windows[(..., *(slice(None, None, d) for d in dilations))]
+        positions = int(np.prod(windows.shape[2 : 2 + spatial])) * len(value)
+        flat = np.moveaxis(windows, 1, 1 + spatial)  # [N, *positions, C, *kernel]
+        if positions > ROWS_A_FEED:  # before the copy, which is kernel times the image
+            step = -(-positions // ROWS_A_FEED)
+            index = np.arange(0, positions, step)
+            where = np.unravel_index(index, flat.shape[: 1 + spatial])
+            return flat[where].reshape(len(index), -1)
+        return flat.reshape(positions, -1)
+
+    return rows
+

@@ -1,0 +1,199 @@
+"""4 bits stored, int8 arithmetic: int8 weights kept as 4-bit codes times a small integer for each block.
+
+The file shrinks to little more than half of int8; while loading, the runtime folds the codes back into int8 weights, so
+speed and memory are those of int8. Goes behind a pass which made int8 weights (QDQ or MatMulInteger); the rounding error
+is compensated with the second moments that the quantized model itself sees. Sources: two-level scales as in llama.cpp's
+k-quants; compensation by GPTQ (Frantar et al. 2022, arXiv 2210.17323).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from compression_service.engine import graph
+from compression_service.engine.calibration import activations
+from compression_service.engine.errors import NotApplicableError
+from compression_service.engine.passes.base import PassContext, PassOutcome, all_names, fresh_name, layer, plural, store
+from compression_service.engine.passes.rounding import TwoLevel, packed_nibbles, relative_error, two_level
+
+SOURCE = "two-level scales as in llama.cpp's k-quants; Frantar et al. 2022, GPTQ (arXiv 2210.17323)"
+NEEDS_FLOAT_SOURCE = False
+SMALLEST_ELEMENTS = 1024
+CONSUMERS = {"Conv": 1, "MatMul": 1, "Gemm": 1, "MatMulInteger": 1}
+
+
+def verdict(model: ModelProto) -> str | None:
+    """Always None before int8 weights are there: the pass before it makes them."""
+    return None
+
+
+@dataclass
+class _Weight:
+    """int8 weights [K, N] of one layer; `channels_first` when the tensor holds N on its first axis (Conv, transB)."""
+
+    tensor: TensorProto
+    node: NodeProto
+    tap: str  # the float activation which the layer multiplies
+    integers: np.ndarray
+    block: int
+    channels_first: bool
+
+
+def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
+    """`params`: {"block": the largest block, "keep8": share of the weights which stays int8, "ends": first and last too}."""
+    params = {"block": 32, "keep8": 0.0, "ends": False} | params
+    model = graph.normalise(model)
+    found = _weights(model, params["block"])
+    if params["ends"] and len(found) > 2:
+        found = found[1:-1]
+    if not found:
+        raise NotApplicableError(
+            f"There is no int8 weight of at least {SMALLEST_ELEMENTS:,} numbers which 4 bits could store."
+        )
+    taps = {w.tensor.name: (w.tap, len(w.integers), _rows(w)) for w in found}
+    seen = activations.moments(model, taps, context.calibration, context.work, context.seconds_cap)
+    made = {w.tensor.name: _coded(w, seen.get(w.tensor.name)) for w in found}
+    kept = _kept(found, made, params["keep8"])
+    names = all_names(model)
+    writer = _Writer(model, names)
+    layers = []
+    for weight in found:
+        codes, error = made[weight.tensor.name]
+        stays = weight.tensor.name in kept
+        size = weight.integers.size if stays else writer.unpack(weight, codes)
+        layers.append(
+            layer(
+                weight.node.name or weight.tensor.name, weight.node.op_type, weight.integers.shape, 8 if stays else 4,
+                weight.integers.size, size, 0.0 if stays else error, error, "kept in int8" if stays else "",
+            )
+        )  # fmt: skip
+    writer.finish()
+    words = f"{plural(len(found) - len(kept), 'int8 weight')} stored in 4 bits, unpacked while loading"
+    if kept:
+        words += f"; {plural(len(kept), 'layer')} kept in int8"
+    return PassOutcome(model, words, params, layers)
+
+
+def _weights(model: ModelProto, largest: int) -> list[_Weight]:
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    makers = {name: node for node in model.graph.node for name in node.output}
+    uses = graph.names_used(model)
+    found = []
+    for node in model.graph.node:
+        if node.op_type not in CONSUMERS or node.domain not in graph.MAIN_DOMAINS or len(node.input) < 2:
+            continue
+        if graph.attribute(node, "group", 1) != 1 or graph.attribute(node, "transA", 0):
+            continue
+        name, tap = node.input[1], node.input[0]
+        maker = makers.get(name)
+        if maker is not None and maker.op_type == "DequantizeLinear":
+            name = maker.input[0]
+        if node.op_type == "MatMulInteger":
+            quantizer = makers.get(tap)
+            if quantizer is None or quantizer.op_type != "DynamicQuantizeLinear":
+                continue
+            tap = quantizer.input[0]
+        tensor = constants.get(name)
+        if tensor is None or tensor.data_type != TensorProto.INT8 or len(tensor.dims) < 2 or uses[name] != 1:
+            continue
+        if graph.elements(tensor) < SMALLEST_ELEMENTS:
+            continue
+        integers = numpy_helper.to_array(tensor)
+        channels_first = node.op_type == "Conv" or bool(graph.attribute(node, "transB", 0))
+        if node.op_type != "Conv" and integers.ndim != 2:
+            continue
+        if channels_first:
+            integers = integers.reshape(len(integers), -1).T
+        block = _block(len(integers), largest)
+        if block:
+            found.append(_Weight(tensor, node, tap, integers, block, channels_first))
+    return found
+
+
+def _block(inputs: int, largest: int) -> int:
+    """The largest even divisor of K up to `largest` and of at least 8, 0 when there is none."""
+    return next((block for block in range(largest, 7, -1) if block % 2 == 0 and inputs % block == 0), 0)
+
+
+def _rows(weight: _Weight) -> activations.Rows:
+    if weight.node.op_type == "Conv":
+        return activations.convolution_rows(weight.node, tuple(weight.tensor.dims[2:]))
+    return activations.matrix_rows
+
+
+def _coded(weight: _Weight, seen: activations.Moments | None) -> tuple[TwoLevel, float]:
+    gram = seen.gram if seen is not None and seen.count else None
+    try:
+        codes = two_level(weight.integers, weight.block, gram)
+    except np.linalg.LinAlgError:
+        codes = two_level(weight.integers, weight.block, None)
+    whole = weight.integers.astype(np.float32)
+    return codes, relative_error(whole, codes.integers().astype(np.float32), gram)
+
+
+def _kept(found: list[_Weight], made: dict[str, tuple[TwoLevel, float]], share: float) -> set[str]:
+    """The layers with the largest output error, until `share` of all weights is among them."""
+    left = share * sum(w.integers.size for w in found)
+    kept: set[str] = set()
+    for weight in sorted(found, key=lambda w: (-made[w.tensor.name][1], w.tensor.name)):
+        if left <= 0:
+            break
+        kept.add(weight.tensor.name)
+        left -= weight.integers.size
+    return kept
+
+
+class _Writer:
+    """Writes the nodes which a runtime folds back into int8 weights."""
+
+    def __init__(self, model: ModelProto, names: set[str]) -> None:
+        self.model, self.names = model, names
+        self.scope = graph.Scope(model.graph)
+        self.nodes: list[NodeProto] = []
+        self.numbers: dict[int, str] = {}
+
+    def unpack(self, weight: _Weight, codes: TwoLevel) -> int:
+        """Replace one tensor; returns the bytes of what is stored instead."""
+        inputs, outputs = weight.integers.shape
+        blocks, half = inputs // weight.block, weight.block // 2
+        name = weight.tensor.name
+        nibbles = (codes.codes + 8).astype(np.uint8).reshape(blocks, weight.block, outputs)
+        factors = codes.factors.astype(np.uint8).reshape(blocks, 1, outputs)
+        axis = 1
+        if weight.channels_first:  # [N, blocks, block], so that nothing has to be transposed while loading
+            nibbles, factors, axis = nibbles.transpose(2, 0, 1), factors.transpose(2, 0, 1), 2
+        low, high = np.split(nibbles, [half], axis)
+        pairs = np.stack([low, high], -1).reshape(*low.shape[:-1], -1)
+        packed = packed_nibbles(pairs).reshape(low.shape)
+        given = store(self.scope, packed, name + "_4", self.names)
+        by = store(self.scope, factors, name + "_by", self.names)
+        shape = store(self.scope, np.asarray(weight.tensor.dims, np.int64), name + "_shape", self.names)
+        wide = self._node("Cast", [given], to=TensorProto.INT32)
+        parts = [self._node("Mod", [wide, self._number(16)]), self._node("Div", [wide, self._number(16)])]
+        signed = self._node("Sub", [self._node("Concat", parts, axis=axis), self._number(8)])
+        product = self._node("Mul", [signed, self._node("Cast", [by], to=TensorProto.INT32)])
+        flat = self._node("Cast", [product], to=TensorProto.INT8)
+        weight.tensor.name = fresh_name(self.names, name + "_replaced")
+        self.nodes.append(helper.make_node("Reshape", [flat, shape], [name]))
+        return packed.nbytes + factors.nbytes
+
+    def _number(self, number: int) -> str:
+        if number not in self.numbers:
+            self.numbers[number] = store(self.scope, np.asarray(number, np.int32), f"number_{number}", self.names)
+        return self.numbers[number]
+
+    def _node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
+        output = fresh_name(self.names, f"unpack_{kind.lower()}")
+        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def finish(self) -> None:
+        """Put the nodes in front of the graph and drop the tensors which they make."""
+        rest = [NodeProto.FromString(node.SerializeToString()) for node in self.model.graph.node]
+        del self.model.graph.node[:]
+        self.model.graph.node.extend([*self.nodes, *rest])
+        graph.drop_unused_initializers(self.model)

@@ -1,0 +1,310 @@
+"""Structured pruning: hidden neurons and convolution channels go, and least squares repairs the layer behind them.
+
+No gradient, calibration inputs only. For each region (passes/regions.py) channels are dropped in the order of what their
+loss costs after the weights of the consumers have been solved anew, in closed form; the cuts are then shared out among
+the regions where they cost least. The mean of what was removed goes into the consumer's bias. Sources: Hassibi & Stork
+1992 (optimal brain surgeon); Kwon et al. 2022 (arXiv 2204.09656); LIAR (arXiv 2407.13331); CORP (arXiv 2602.05243).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+from compression_service.engine import graph
+from compression_service.engine.calibration import activations
+from compression_service.engine.errors import NotApplicableError
+from compression_service.engine.passes.base import PassContext, PassOutcome, layer, plural
+from compression_service.engine.passes.regions import Region, regions
+from compression_service.engine.passes.widen import widened
+
+SOURCE = "Kwon et al. 2022 (arXiv 2204.09656); LIAR (arXiv 2407.13331); CORP (arXiv 2602.05243)"
+NEEDS_FLOAT_SOURCE = True
+LEAST_CHANNELS = 8
+STEPS = 16  # a region is thinned out in at most so many steps, each with a solution of its own
+WIDEST = 6144  # inputs of a consumer; above, its inverse costs more than the pruning is worth
+DAMPING = 1e-3
+
+
+def verdict(model: ModelProto) -> str | None:
+    """Why the pass has nothing to do, None when it applies."""
+    if not any(_usable(region, model) for region in regions(graph.normalise(model))):
+        return (
+            "There are no hidden neurons or channels which only constant weights produce and consume (at least"
+            f" {LEAST_CHANNELS} of them in a layer): residual sums and joined outputs keep theirs."
+        )
+    return None
+
+
+@dataclass
+class _Consumer:
+    """W [K, N] behind a region with the moments of its inputs; `centred` when its bias can take up the means."""
+
+    node: NodeProto
+    weights: np.ndarray
+    gram: np.ndarray
+    mean: np.ndarray
+    bias: str | None  # an initializer, "" when one can be added, None when there is no place for it
+
+
+@dataclass
+class _Plan:
+    """How a region would be thinned out: after each step the channels which are left and the relative error so far."""
+
+    region: Region
+    consumers: list[_Consumer]
+    lives: list[np.ndarray]
+    errors: list[float]
+    parameters: float  # of one channel, in producer and consumers
+
+
+def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
+    """`params`: {"share": of the parameters in all regions which goes, "most": of one region, "multiple": channels left}."""
+    params = {"share": 0.25, "most": 0.75, "multiple": 8} | params
+    model = graph.normalise(widened(model))
+    found = [region for region in regions(model) if _usable(region, model)]
+    if not found:
+        raise NotApplicableError("No region of channels is left in this graph.")
+    if not context.calibration:
+        raise NotApplicableError("Structured pruning needs calibration inputs, and none could be made for this model.")
+    taps = {}
+    for region in found:
+        for node in region.consumers:
+            weights = _columns(model, node)
+            taps[node.output[0]] = (node.input[0], weights.shape[0], _rows(node, model))
+    moments = activations.moments(model, taps, context.calibration, context.work, context.seconds_cap)
+    plans = [plan for region in found if (plan := _planned(region, model, moments, params)) is not None]
+    if not plans:
+        raise NotApplicableError("The calibration inputs do not reach the layers which could be pruned.")
+    cuts = _shared_out(plans, params["share"])
+    layers: list[dict[str, Any]] = []
+    for plan, step in zip(plans, cuts, strict=True):
+        if step:
+            layers.append(_executed(model, plan, step))
+    if not layers:
+        raise NotApplicableError("No channel could be removed within the share which was asked for.")
+    graph.drop_unused_initializers(model)
+    removed = sum(one["shape"][1] - one["shape"][0] for one in layers)
+    channels = sum(plan.region.channels for plan in plans)
+    words = (
+        f"{removed:,} of {channels:,} hidden channels removed from {plural(len(layers), 'layer')}, the layers behind"
+        " them solved anew by least squares"
+    )
+    return PassOutcome(model, words, params, layers)
+
+
+def _usable(region: Region, model: ModelProto) -> bool:
+    if region.channels < 2 * LEAST_CHANNELS:
+        return False
+    for node in region.consumers:
+        if node.op_type == "Gemm" and (graph.attribute(node, "alpha", 1.0) != 1 or graph.attribute(node, "beta", 1) != 1):
+            return False
+    return all(_width(model, node) <= WIDEST for node in region.consumers)
+
+
+def _tensor(model: ModelProto, name: str) -> TensorProto:
+    return next(tensor for tensor in model.graph.initializer if tensor.name == name)
+
+
+def _width(model: ModelProto, node: NodeProto) -> int:
+    for tensor in model.graph.initializer:
+        if tensor.name == node.input[1]:
+            if node.op_type == "Conv":
+                return int(np.prod(tensor.dims[1:]))
+            return int(tensor.dims[1 if graph.attribute(node, "transB", 0) else 0])
+    return WIDEST + 1
+
+
+def _columns(model: ModelProto, node: NodeProto) -> np.ndarray:
+    """The consumer's weight as W [K, N]."""
+    weights = numpy_helper.to_array(_tensor(model, node.input[1]))
+    if node.op_type == "Conv":
+        return weights.reshape(len(weights), -1).T
+    return weights.T if graph.attribute(node, "transB", 0) else weights
+
+
+def _rows(node: NodeProto, model: ModelProto) -> activations.Rows:
+    if node.op_type != "Conv":
+        return activations.matrix_rows
+    return activations.convolution_rows(node, tuple(_tensor(model, node.input[1]).dims[2:]))
+
+
+def _bias_place(model: ModelProto, node: NodeProto) -> str | None:
+    """The initializer which is added to the consumer's output, "" when one can be added, None when neither."""
+    uses = graph.names_used(model)
+    names = {tensor.name: tensor for tensor in model.graph.initializer}
+    if node.op_type in ("Conv", "Gemm"):
+        if len(node.input) < 3 or not node.input[2]:
+            return ""
+        bias = names.get(node.input[2])
+        return bias.name if bias is not None and len(bias.dims) == 1 and uses[bias.name] == 1 else None
+    readers = [one for one in model.graph.node if node.output[0] in one.input]
+    if len(readers) == 1 and readers[0].op_type == "Add" and uses[node.output[0]] == 1:
+        for name in readers[0].input:
+            if name in names and len(names[name].dims) == 1 and uses[name] == 1 and names[name].dims[0] > 1:
+                return name
+    return None
+
+
+def _planned(
+    region: Region, model: ModelProto, moments: dict[str, activations.Moments], params: dict[str, Any]
+) -> _Plan | None:
+    consumers = []
+    for node in region.consumers:
+        seen = moments.get(node.output[0])
+        if seen is None or not seen.count:
+            return None
+        bias = _bias_place(model, node)
+        mean = seen.total / seen.count
+        gram = seen.gram / seen.count
+        if bias is not None:
+            gram = gram - np.outer(mean, mean)
+        consumers.append(_Consumer(node, _columns(model, node).astype(np.float64), gram, mean, bias))
+    lives, errors = _thinned(consumers, region.channels, params)
+    size = float(np.prod(_tensor(model, region.producer.input[1]).dims)) / region.channels
+    size += sum(c.weights.size / region.channels for c in consumers)
+    return _Plan(region, consumers, lives, errors, size)
+
+
+def _thinned(
+    consumers: list[_Consumer], channels: int, params: dict[str, Any]
+) -> tuple[list[np.ndarray], list[float]]:
+    """After each step the channels which are left and the share of the consumers' output energy which is lost."""
+    multiple = params["multiple"] if channels >= 4 * params["multiple"] else 1
+    step = max(multiple, -(-channels // (STEPS * multiple)) * multiple)
+    least = max(LEAST_CHANNELS, round(channels * (1 - params["most"])))
+    live = np.arange(channels)
+    lives, errors = [live], [0.0]
+    wholes = [max(float((c.weights * (c.gram @ c.weights)).sum()), 1e-30) for c in consumers]
+    while len(live) - step >= least:
+        costs = np.zeros(len(live))
+        for consumer, whole in zip(consumers, wholes, strict=True):
+            costs += _costs(consumer, live, channels) / whole
+        live = np.sort(np.delete(live, np.argsort(costs, kind="stable")[:step]))
+        lost = 0.0
+        for consumer, whole in zip(consumers, wholes, strict=True):
+            kept = _inputs(live, consumer, channels)
+            solved = _solved(consumer, kept)
+            explained = float((solved * (consumer.gram[kept] @ consumer.weights)).sum())
+            lost = max(lost, 1 - explained / whole)
+        lives.append(live)
+        errors.append(max(errors[-1], lost))
+    return lives, errors
+
+
+def _inputs(live: np.ndarray, consumer: _Consumer, channels: int) -> np.ndarray:
+    """Rows of the consumer's W which belong to these channels: a block of the same width for each."""
+    width = len(consumer.weights) // channels
+    return (live[:, None] * width + np.arange(width)).reshape(-1)
+
+
+def _damped(gram: np.ndarray) -> np.ndarray:
+    damped = gram.copy()
+    damped[np.diag_indices(len(damped))] += DAMPING * max(float(np.trace(damped)) / len(damped), 1e-12)
+    return damped
+
+
+def _solved(consumer: _Consumer, kept: np.ndarray) -> np.ndarray:
+    """The weights [kept, N] which give the consumer's outputs best: min ‖X W − X[:, kept] W'‖²."""
+    damped = _damped(consumer.gram)
+    # The damping pulls towards the weights that are there, not towards zero.
+    target = consumer.gram[kept] @ consumer.weights
+    extra = damped[0, 0] - consumer.gram[0, 0]
+    return np.linalg.solve(damped[np.ix_(kept, kept)], target + extra * consumer.weights[kept])
+
+
+def _costs(consumer: _Consumer, live: np.ndarray, channels: int) -> np.ndarray:
+    """What each live channel's removal costs after compensation: tr(W_jᵀ ((G⁻¹)_jj)⁻¹ W_j)."""
+    kept = _inputs(live, consumer, channels)
+    inverse = np.linalg.inv(_damped(consumer.gram)[np.ix_(kept, kept)])
+    solved = _solved(consumer, kept)
+    width = len(consumer.weights) // channels
+    if width == 1:
+        return (solved**2).sum(1) / np.maximum(np.diag(inverse), 1e-30)
+    blocks = inverse.reshape(len(live), width, len(live), width)
+    own = blocks[np.arange(len(live)), :, np.arange(len(live)), :]
+    parts = solved.reshape(len(live), width, -1)
+    return np.einsum("jwn,jwn->j", parts, np.linalg.solve(own, parts))
+
+
+def _shared_out(plans: list[_Plan], share: float) -> list[int]:
+    """For each plan how many of its steps are taken: those which lose least for each parameter saved, up to the share."""
+    taken = [0] * len(plans)
+    left = share * sum(plan.region.channels * plan.parameters for plan in plans)
+    while left > 0:
+        best = None
+        for index, plan in enumerate(plans):
+            step = taken[index] + 1
+            if step >= len(plan.lives):
+                continue
+            saved = (len(plan.lives[step - 1]) - len(plan.lives[step])) * plan.parameters
+            rate = (plan.errors[step] - plan.errors[step - 1]) / saved
+            # Errors add up over layers: a layer which lost much already is spared.
+            rate += plan.errors[step - 1] / saved
+            if best is None or rate < best[0]:
+                best = (rate, index, saved)
+        if best is None:
+            break
+        taken[best[1]] += 1
+        left -= best[2]
+    return taken
+
+
+def _executed(model: ModelProto, plan: _Plan, step: int) -> dict[str, Any]:
+    live, region = plan.lives[step], plan.region
+    before = region.channels * plan.parameters * 4
+    solutions = [(c, _inputs(live, c, region.channels)) for c in plan.consumers]
+    for consumer, kept in solutions:
+        _rewire(model, consumer, kept)
+    for one in region.slices:
+        tensor = _tensor(model, one.tensor)
+        cut = np.take(numpy_helper.to_array(tensor), live, axis=one.axis)
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(cut), tensor.name))
+    if len(region.producer.input) > 2 and all(s.tensor != region.producer.input[2] for s in region.slices):
+        # A bias which the repair of the region before gave to this producer.
+        bias = _tensor(model, region.producer.input[2])
+        if graph.elements(bias) == region.channels:
+            bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias)[live], bias.name))
+    for node in region.reshapes:
+        name = f"{node.output[0]}_shape"
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray([0, -1], np.int64), name))
+        node.input[1] = name
+    for node in region.depthwise:
+        for attribute in node.attribute:
+            if attribute.name == "group":
+                attribute.i = len(live)
+    name = region.producer.name or region.producer.output[0]
+    return layer(
+        name, region.producer.op_type, (len(live), region.channels), 32, int(before),
+        int(len(live) * plan.parameters * 4), plan.errors[step], plan.errors[-1],
+        f"{region.channels - len(live)} of {region.channels} channels removed",
+    )  # fmt: skip
+
+
+def _rewire(model: ModelProto, consumer: _Consumer, kept: np.ndarray) -> None:
+    solved = _solved(consumer, kept)
+    node, tensor = consumer.node, _tensor(model, consumer.node.input[1])
+    # Another region may have cut this consumer's outputs since: its own solution keeps the same columns.
+    outputs = _columns(model, node).shape[1]
+    if outputs != solved.shape[1]:
+        raise NotApplicableError("Two regions of this graph overlap in a way that cannot be pruned.")
+    if node.op_type == "Conv":
+        made = solved.T.reshape(outputs, -1, *tensor.dims[2:])
+    else:
+        made = solved.T if graph.attribute(node, "transB", 0) else solved
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(made.astype(np.float32)), tensor.name))
+    if consumer.bias is None:
+        return
+    shift = consumer.mean @ consumer.weights - consumer.mean[kept] @ solved
+    if consumer.bias:
+        bias = _tensor(model, consumer.bias)
+        moved = (numpy_helper.to_array(bias) + shift).astype(np.float32)
+        bias.CopyFrom(numpy_helper.from_array(moved, bias.name))
+    else:
+        name = f"{tensor.name}_repair"
+        model.graph.initializer.append(numpy_helper.from_array(shift.astype(np.float32), name))
+        del node.input[2:]
+        node.input.append(name)
