@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, external_data_helper, helper, numpy_helper
 
 FLOAT_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 SINGLE_FILE_LIMIT_BYTES = 1_900_000_000
@@ -38,6 +38,7 @@ def save(model: ModelProto, path: Path, external: bool = False) -> list[Path]:
     data_name = path.name + "_data"
     (path.parent / data_name).unlink(missing_ok=True)  # onnx would write behind what is there
     onnx.save(model, str(path), save_as_external_data=True, all_tensors_to_one_file=True, location=data_name)
+    external_data_helper.load_external_data_for_model(model, str(path.parent))  # onnx took the weights out of `model`
     return [path, path.parent / data_name]
 
 

@@ -47,11 +47,10 @@ class Moments:
 
 
 Rows = Callable[[np.ndarray], np.ndarray]  # a layer's input tensor → its rows [R, K]
+Taps = dict[str, tuple[str, int, Rows]]  # key → (tensor of the main graph, K, its rows)
 
 
-def moments(
-    model: ModelProto, taps: dict[str, tuple[str, int, Rows]], feeds: list[Feed], work: Path, seconds_cap: float
-) -> dict[str, Moments]:
+def moments(model: ModelProto, taps: Taps, feeds: list[Feed], work: Path, seconds_cap: float) -> dict[str, Moments]:
     """{key: moments of the tensor's rows} for taps {key: (tensor name of the main graph, K, rows)}.
 
     Runs the model with the tensors as further outputs, in as many passes over the feeds as keep the matrices below
@@ -65,8 +64,8 @@ def moments(
     return found
 
 
-def _groups(taps: dict[str, tuple[str, int, Rows]]) -> Iterator[dict[str, tuple[str, int, Rows]]]:
-    group: dict[str, tuple[str, int, Rows]] = {}
+def _groups(taps: Taps) -> Iterator[Taps]:
+    group: Taps = {}
     used = 0
     for key, tap in taps.items():
         needed = tap[1] ** 2 * 8
@@ -78,9 +77,7 @@ def _groups(taps: dict[str, tuple[str, int, Rows]]) -> Iterator[dict[str, tuple[
         yield group
 
 
-def _of_group(
-    model: ModelProto, taps: dict[str, tuple[str, int, Rows]], feeds: list[Feed], work: Path, seconds_cap: float
-) -> dict[str, Moments]:
+def _of_group(model: ModelProto, taps: Taps, feeds: list[Feed], work: Path, seconds_cap: float) -> dict[str, Moments]:
     inputs = {value.name for value in model.graph.input}
     wanted = sorted({name for name, _, _ in taps.values()})
     session = _tapped(model, [name for name in wanted if name not in inputs], work)
@@ -136,7 +133,7 @@ def matrix_rows(value: np.ndarray) -> np.ndarray:
 
 
 def convolution_rows(node: NodeProto, kernel: tuple[int, ...]) -> Rows:
-    """[N, C, H, W] (or [N, C, L]) → [R, C × kernel], the order of a Conv weight [M, C, *kernel] flattened from axis 1."""
+    """[N, C, H, W] (or [N, C, L]) → [R, C × kernel], in the order of a Conv weight [M, C, *kernel]."""
     spatial = len(kernel)
     strides = list(graph.attribute(node, "strides", [1] * spatial))
     dilations = list(graph.attribute(node, "dilations", [1] * spatial))
@@ -151,7 +148,7 @@ def convolution_rows(node: NodeProto, kernel: tuple[int, ...]) -> Rows:
         padded = np.pad(value, [(0, 0), (0, 0), *zip(before, after, strict=True)])
         reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True))
         axes = tuple(range(2, 2 + spatial))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axes)
+        windows: Any = np.lib.stride_tricks.sliding_window_view(padded, reach, axes)
         windows = windows[(slice(None), slice(None), *(slice(None, None, s) for s in strides))]
         windows = windows[(..., *(slice(None, None, d) for d in dilations))]
         positions = int(np.prod(windows.shape[2 : 2 + spatial])) * len(value)
@@ -164,4 +161,3 @@ def convolution_rows(node: NodeProto, kernel: tuple[int, ...]) -> Rows:
         return flat.reshape(positions, -1)
 
     return rows
-

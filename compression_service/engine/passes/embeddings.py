@@ -28,8 +28,9 @@ from compression_service.engine.passes.base import (
 from compression_service.engine.passes.rounding import packed_nibbles, relative_error, rounded
 from compression_service.engine.passes.widen import widened
 
-SOURCE = "onnxruntime contrib operators, GatherBlockQuantized; clip by squared error as in Choukroun et al. 2019 (arXiv 1902.06822)"
+SOURCE = "onnxruntime contrib GatherBlockQuantized; clip by squared error, Choukroun et al. 2019 (arXiv 1902.06822)"
 NEEDS_FLOAT_SOURCE = True
+DEFAULTS: dict[str, Any] = {"bits": 4, "block": 32}
 SMALLEST_ELEMENTS = 1024
 SMALLEST_BLOCK = 16
 ROWS_AT_ONCE = 16384
@@ -38,15 +39,18 @@ ROWS_AT_ONCE = 16384
 def verdict(model: ModelProto) -> str | None:
     """Why the pass has nothing to do, None when it applies."""
     for site in sites(model, "Gather", smallest=SMALLEST_ELEMENTS):
-        if len(site.tensor.dims) == 2 and graph.attribute(site.node, "axis", 0) == 0:
-            if _block(site.tensor.dims[1], 256):
-                return None
-    return f"There is no embedding table of at least {SMALLEST_ELEMENTS:,} numbers with rows of a multiple of {SMALLEST_BLOCK}."
+        is_table = len(site.tensor.dims) == 2 and graph.attribute(site.node, "axis", 0) == 0
+        if is_table and _block(site.tensor.dims[1], SMALLEST_BLOCK):
+            return None
+    return (
+        f"There is no embedding table of at least {SMALLEST_ELEMENTS:,} numbers whose rows are a multiple of"
+        f" {SMALLEST_BLOCK} long."
+    )
 
 
 def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
     """`params`: {"bits": 4 or 8, "block": the largest block, a power of two}."""
-    params = {"bits": 4, "block": 32} | params
+    params = DEFAULTS | params
     model = graph.normalise(widened(model))
     names = all_names(model)
     layers: list[dict[str, Any]] = []

@@ -1,9 +1,9 @@
 """4 bits stored, int8 arithmetic: int8 weights kept as 4-bit codes times a small integer for each block.
 
-The file shrinks to little more than half of int8; while loading, the runtime folds the codes back into int8 weights, so
-speed and memory are those of int8. Goes behind a pass which made int8 weights (QDQ or MatMulInteger); the rounding error
-is compensated with the second moments that the quantized model itself sees. Sources: two-level scales as in llama.cpp's
-k-quants; compensation by GPTQ (Frantar et al. 2022, arXiv 2210.17323).
+The file shrinks to little more than half of int8; while loading, the runtime folds the codes back into int8 weights,
+so speed and memory are those of int8. Goes behind a pass which made int8 weights (QDQ or MatMulInteger); the rounding
+error is compensated with the second moments that the quantized model itself sees. Sources: two-level scales as in
+llama.cpp's k-quants; compensation by GPTQ (Frantar et al. 2022, arXiv 2210.17323).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from compression_service.engine.passes.rounding import TwoLevel, packed_nibbles,
 
 SOURCE = "two-level scales as in llama.cpp's k-quants; Frantar et al. 2022, GPTQ (arXiv 2210.17323)"
 NEEDS_FLOAT_SOURCE = False
+DEFAULTS: dict[str, Any] = {"block": 32, "keep8": 0.0, "ends": False}
 SMALLEST_ELEMENTS = 1024
 CONSUMERS = {"Conv": 1, "MatMul": 1, "Gemm": 1, "MatMulInteger": 1}
 
@@ -44,8 +45,8 @@ class _Weight:
 
 
 def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
-    """`params`: {"block": the largest block, "keep8": share of the weights which stays int8, "ends": first and last too}."""
-    params = {"block": 32, "keep8": 0.0, "ends": False} | params
+    """`params`: {"block": the largest, "keep8": share of the weights which stays int8, "ends": first and last too}."""
+    params = DEFAULTS | params
     model = graph.normalise(model)
     found = _weights(model, params["block"])
     if params["ends"] and len(found) > 2:

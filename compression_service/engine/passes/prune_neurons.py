@@ -1,9 +1,10 @@
 """Structured pruning: hidden neurons and convolution channels go, and least squares repairs the layer behind them.
 
-No gradient, calibration inputs only. For each region (passes/regions.py) channels are dropped in the order of what their
-loss costs after the weights of the consumers have been solved anew, in closed form; the cuts are then shared out among
-the regions where they cost least. The mean of what was removed goes into the consumer's bias. Sources: Hassibi & Stork
-1992 (optimal brain surgeon); Kwon et al. 2022 (arXiv 2204.09656); LIAR (arXiv 2407.13331); CORP (arXiv 2602.05243).
+No gradient, calibration inputs only. For each region (passes/regions.py) channels are dropped in the order of what
+their loss costs after the weights of the consumers have been solved anew, in closed form; the cuts are then shared
+out among the regions where they cost least. The mean of what was removed goes into the consumer's bias. Sources:
+Hassibi & Stork 1992 (optimal brain surgeon); Kwon et al. 2022 (arXiv 2204.09656); LIAR (arXiv 2407.13331); CORP
+(arXiv 2602.05243).
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from compression_service.engine.passes.widen import widened
 
 SOURCE = "Kwon et al. 2022 (arXiv 2204.09656); LIAR (arXiv 2407.13331); CORP (arXiv 2602.05243)"
 NEEDS_FLOAT_SOURCE = True
+DEFAULTS: dict[str, Any] = {"share": 0.25, "most": 0.75, "multiple": 8}
 LEAST_CHANNELS = 8
-STEPS = 16  # a region is thinned out in at most so many steps, each with a solution of its own
-WIDEST = 6144  # inputs of a consumer; above, its inverse costs more than the pruning is worth
+STEPS = 16  # a region can be cut at so many places
+WIDEST = 4096  # inputs of a consumer; above, its inverse costs more than the pruning is worth
 DAMPING = 1e-3
 
 
@@ -62,8 +64,8 @@ class _Plan:
 
 
 def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
-    """`params`: {"share": of the parameters in all regions which goes, "most": of one region, "multiple": channels left}."""
-    params = {"share": 0.25, "most": 0.75, "multiple": 8} | params
+    """`params`: {"share": of the parameters in all regions, "most": of one region, "multiple": of channels}."""
+    params = DEFAULTS | params
     model = graph.normalise(widened(model))
     found = [region for region in regions(model) if _usable(region, model)]
     if not found:
@@ -100,7 +102,9 @@ def _usable(region: Region, model: ModelProto) -> bool:
     if region.channels < 2 * LEAST_CHANNELS:
         return False
     for node in region.consumers:
-        if node.op_type == "Gemm" and (graph.attribute(node, "alpha", 1.0) != 1 or graph.attribute(node, "beta", 1) != 1):
+        if node.op_type == "Gemm" and (
+            graph.attribute(node, "alpha", 1.0) != 1 or graph.attribute(node, "beta", 1) != 1
+        ):
             return False
     return all(_width(model, node) <= WIDEST for node in region.consumers)
 
@@ -169,30 +173,56 @@ def _planned(
     return _Plan(region, consumers, lives, errors, size)
 
 
-def _thinned(
-    consumers: list[_Consumer], channels: int, params: dict[str, Any]
-) -> tuple[list[np.ndarray], list[float]]:
+def _thinned(consumers: list[_Consumer], channels: int, params: dict[str, Any]) -> tuple[list[np.ndarray], list[float]]:
     """After each step the channels which are left and the share of the consumers' output energy which is lost."""
     multiple = params["multiple"] if channels >= 4 * params["multiple"] else 1
     step = max(multiple, -(-channels // (STEPS * multiple)) * multiple)
     least = max(LEAST_CHANNELS, round(channels * (1 - params["most"])))
-    live = np.arange(channels)
-    lives, errors = [live], [0.0]
-    wholes = [max(float((c.weights * (c.gram @ c.weights)).sum()), 1e-30) for c in consumers]
-    while len(live) - step >= least:
-        costs = np.zeros(len(live))
-        for consumer, whole in zip(consumers, wholes, strict=True):
-            costs += _costs(consumer, live, channels) / whole
-        live = np.sort(np.delete(live, np.argsort(costs, kind="stable")[:step]))
-        lost = 0.0
-        for consumer, whole in zip(consumers, wholes, strict=True):
-            kept = _inputs(live, consumer, channels)
-            solved = _solved(consumer, kept)
-            explained = float((solved * (consumer.gram[kept] @ consumer.weights)).sum())
-            lost = max(lost, 1 - explained / whole)
-        lives.append(live)
-        errors.append(max(errors[-1], lost))
+    surgeons = [_Surgeon(consumer, channels) for consumer in consumers]
+    live = np.ones(channels, bool)
+    lost, lives, errors = 0.0, [np.arange(channels)], [0.0]
+    while live.sum() - step >= least:
+        for _ in range(step):
+            costs = sum(surgeon.costs() for surgeon in surgeons)
+            costs = np.where(live, costs, np.inf)
+            gone = int(np.argmin(costs))
+            lost += float(costs[gone]) / len(surgeons)
+            live[gone] = False
+            for surgeon in surgeons:
+                surgeon.remove(gone)
+        lives.append(np.flatnonzero(live))
+        errors.append(lost)
     return lives, errors
+
+
+class _Surgeon:
+    """One consumer while channels are taken from it one by one: inverse and weights follow each removal exactly."""
+
+    def __init__(self, consumer: _Consumer, channels: int) -> None:
+        self.width = len(consumer.weights) // channels
+        self.channels = channels
+        self.weights = consumer.weights.copy()
+        self.inverse = np.linalg.inv(_damped(consumer.gram))
+        self.whole = max(float((consumer.weights * (consumer.gram @ consumer.weights)).sum()), 1e-30)
+
+    def costs(self) -> np.ndarray:
+        """What each channel's removal costs after compensation, of the whole: tr(W_jᵀ ((G⁻¹)_jj)⁻¹ W_j)."""
+        if self.width == 1:
+            return (self.weights**2).sum(1) / np.maximum(np.diag(self.inverse), 1e-30) / self.whole
+        blocks = self.inverse.reshape(self.channels, self.width, self.channels, self.width)
+        every = np.arange(self.channels)
+        own = blocks[every, :, every, :] + np.eye(self.width) * 1e-30  # a removed channel's block is zero
+        parts = self.weights.reshape(self.channels, self.width, -1)
+        return np.einsum("jwn,jwn->j", parts, np.linalg.solve(own, parts)) / self.whole
+
+    def remove(self, channel: int) -> None:
+        rows = slice(channel * self.width, (channel + 1) * self.width)
+        reach = self.inverse[:, rows] @ np.linalg.inv(self.inverse[rows, rows])
+        self.weights -= reach @ self.weights[rows]
+        self.inverse -= reach @ self.inverse[rows]
+        self.weights[rows] = 0.0
+        self.inverse[rows] = 0.0
+        self.inverse[:, rows] = 0.0
 
 
 def _inputs(live: np.ndarray, consumer: _Consumer, channels: int) -> np.ndarray:
@@ -216,22 +246,8 @@ def _solved(consumer: _Consumer, kept: np.ndarray) -> np.ndarray:
     return np.linalg.solve(damped[np.ix_(kept, kept)], target + extra * consumer.weights[kept])
 
 
-def _costs(consumer: _Consumer, live: np.ndarray, channels: int) -> np.ndarray:
-    """What each live channel's removal costs after compensation: tr(W_jᵀ ((G⁻¹)_jj)⁻¹ W_j)."""
-    kept = _inputs(live, consumer, channels)
-    inverse = np.linalg.inv(_damped(consumer.gram)[np.ix_(kept, kept)])
-    solved = _solved(consumer, kept)
-    width = len(consumer.weights) // channels
-    if width == 1:
-        return (solved**2).sum(1) / np.maximum(np.diag(inverse), 1e-30)
-    blocks = inverse.reshape(len(live), width, len(live), width)
-    own = blocks[np.arange(len(live)), :, np.arange(len(live)), :]
-    parts = solved.reshape(len(live), width, -1)
-    return np.einsum("jwn,jwn->j", parts, np.linalg.solve(own, parts))
-
-
 def _shared_out(plans: list[_Plan], share: float) -> list[int]:
-    """For each plan how many of its steps are taken: those which lose least for each parameter saved, up to the share."""
+    """For each plan how many of its steps are taken: those which lose least for each parameter, up to the share."""
     taken = [0] * len(plans)
     left = share * sum(plan.region.channels * plan.parameters for plan in plans)
     while left > 0:

@@ -1,8 +1,9 @@
-"""Where channels can be removed: a producer, what follows it channel by channel, and the weights which consume it.
+"""Where channels can be removed: a producer, what follows it channel by channel, and the weights behind.
 
 A region starts at a product or convolution with a constant weight. Everything that its output runs through must treat
 channels apart (activations, norms by channel, sums with constants, pooling, depthwise convolutions), and everything
-that leaves must be the input of a product or convolution with a constant weight. Then a channel can go from all of them.
+that leaves must be the input of a product or convolution with a constant weight. Then a channel can go from all of
+them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 from compression_service.engine import graph
 
 UNARY = {
-    "Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Tanh", "Erf", "Gelu", "HardSigmoid", "HardSwish", "Softplus", "Clip",
-    "Abs", "Neg", "Exp", "Sqrt", "Identity", "Mish", "Softsign", "Celu", "ThresholdedRelu", "FastGelu", "QuickGelu",
-    "Dropout", "Cast",
+    "Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Tanh", "Erf", "Gelu", "HardSigmoid", "HardSwish", "Softplus",
+    "Clip", "Abs", "Neg", "Exp", "Sqrt", "Identity", "Mish", "Softsign", "Celu", "ThresholdedRelu", "FastGelu",
+    "QuickGelu", "Dropout", "Cast",
 }  # fmt: skip
 BINARY = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu", "BiasGelu"}
 POOLS = {"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool", "Resize", "Upsample"}
@@ -154,9 +155,7 @@ def _followed(
     return not pending
 
 
-def _consumes(
-    region: Region, node: NodeProto, name: str, constants: dict[str, TensorProto], flattened: bool
-) -> bool:
+def _consumes(region: Region, node: NodeProto, name: str, constants: dict[str, TensorProto], flattened: bool) -> bool:
     if node.domain not in graph.MAIN_DOMAINS or len(node.input) < 2 or node.input[0] != name:
         return False
     weight = constants.get(node.input[1])
@@ -195,7 +194,7 @@ def _apart(node: NodeProto, inside: set[str], constants: dict[str, TensorProto])
 
 
 def _flattens(node: NodeProto, constants: dict[str, TensorProto]) -> bool:
-    """Whether the node makes [batch, everything] of an image; a Reshape to a constant [batch, K] or [batch, -1] does."""
+    """Whether the node makes [batch, everything] of an image; so does a Reshape to a constant [batch, K]."""
     if node.op_type == "Flatten":
         return bool(graph.attribute(node, "axis", 1) == 1)
     shape = constants.get(node.input[1]) if len(node.input) > 1 else None

@@ -1,9 +1,9 @@
 """How real weights become few bits: grids by squared error, and rounding which pushes each error into what is left.
 
 Weights are W [K, N] for Y = X·W: K inputs, N outputs. A grid is one scale (and zero point) for `block` inputs of one
-output. GPTQ: Frantar et al. 2022, arXiv 2210.17323 (Cholesky form, lazy blocks of columns). Two levels: a float scale for each
-output times a small integer for each block, as in the k-quants of llama.cpp, so that the product of the integers still
-is an int8 weight.
+output. GPTQ: Frantar et al. 2022, arXiv 2210.17323 (Cholesky form, lazy blocks of columns). Two levels: a float scale
+for each output times a small integer for each block, as in the k-quants of llama.cpp, so that the product of the
+integers still is an int8 weight.
 """
 
 from __future__ import annotations
@@ -93,8 +93,10 @@ def grid(
             continue
         better = error < best
         best = np.where(better, error, best)
+        assert scales is not None
         scales = np.where(better, scale, scales)
-        zeros = None if zero is None else np.where(better, zero, zeros)
+        if zero is not None and zeros is not None:
+            zeros = np.where(better, zero, zeros)
     assert scales is not None
     return scales.astype(np.float32), zeros
 
@@ -125,7 +127,7 @@ def rounded(
         shift = 0 if zero is None else zero
         codes[rows] = np.clip(np.rint(weights[rows] / scale) + shift, low_code, high_code)
         scales[index] = scale
-        if zeros is not None:
+        if zeros is not None and zero is not None:
             zeros[index] = zero
     return Rounded(codes, scales, zeros, block)
 
@@ -152,7 +154,7 @@ def _compensated(weights: np.ndarray, bits: int, block: int, gram: np.ndarray, s
                     part[end - row :] -= factor[start:row, end : group.stop].T @ errors[: row - start]
                 scale, zero = grid(part, importance[group], bits, symmetric)
                 scales[row // block] = scale
-                if zeros is not None:
+                if zeros is not None and zero is not None:
                     zeros[row // block] = zero
             shift = 0 if zero is None else zero
             code = np.clip(np.rint(left[row] / scale) + shift, low_code, high_code)
@@ -183,7 +185,7 @@ LEAST_INT8 = -128
 
 
 def two_level(integers: np.ndarray, block: int, gram: np.ndarray | None) -> TwoLevel:
-    """int8 weights [K, N] as 4-bit codes times a small integer a block, errors compensated where a Gram matrix is given."""
+    """int8 weights [K, N] as 4-bit codes times a small integer a block; errors compensated with a Gram matrix."""
     inputs, outputs = integers.shape
     factor = inverse_factor(gram) if gram is not None else np.eye(inputs, dtype=np.float32)
     importance = np.ones(inputs, np.float32) if gram is None else np.maximum(np.diag(gram), 1e-12).astype(np.float32)

@@ -1,10 +1,10 @@
 """Weight-only quantization: matrices in 4 or 8 bits by blocks (MatMulNBits), activations stay in float.
 
-Rounding is GPTQ's where calibration inputs can be had (Frantar et al. 2022, arXiv 2210.17323), else to nearest with the
-clip of least squared error. `keep8` leaves that share of the weights in 8 bits: those of the layers whose 4-bit output
-error is largest after compensation (mixed precision led by sensitivity, as in HAWQ, Dong et al. 2019, arXiv 1905.03696).
-Operator: onnxruntime contrib com.microsoft MatMulNBits, data packed low nibble first in uint8, so that no opset 21 is
-needed.
+Rounding is GPTQ's where calibration inputs can be had (Frantar et al. 2022, arXiv 2210.17323), else to nearest with
+the clip of least squared error. `keep8` leaves that share of the weights in 8 bits: those of the layers whose 4-bit
+output error is largest after compensation (mixed precision led by sensitivity, as in HAWQ, Dong et al. 2019, arXiv
+1905.03696). Operator: onnxruntime contrib com.microsoft MatMulNBits, data packed low nibble first in uint8, so that
+no opset 21 is needed.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ from compression_service.engine.passes.widen import widened
 
 SOURCE = "Frantar et al. 2022, GPTQ (arXiv 2210.17323); Dong et al. 2019, HAWQ (arXiv 1905.03696)"
 NEEDS_FLOAT_SOURCE = True
+DEFAULTS: dict[str, Any] = {
+    "bits": 4, "block": 32, "rounding": "gptq", "symmetric": True, "keep8": 0.0, "accuracy_level": 4,
+}  # fmt: skip
 KINDS = ("MatMul", "Gemm")
 SMALLEST_ELEMENTS = 1024
 
@@ -60,8 +63,8 @@ class _Matrix:
 
 
 def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
-    """`params`: {"bits": 4 or 8, "block": 32, "rounding": "gptq" or "nearest", "symmetric", "keep8", "accuracy_level"}."""
-    params = {"bits": 4, "block": 32, "rounding": "gptq", "symmetric": True, "keep8": 0.0, "accuracy_level": 4} | params
+    """`params`: those of DEFAULTS; "bits" 4 or 8, "rounding" gptq or nearest, "keep8" a share of the weights."""
+    params = DEFAULTS | params
     model = graph.normalise(widened(model))
     names = all_names(model)
     found = list(_matrices(model, params["block"]))
@@ -125,7 +128,7 @@ def _moments(
 ) -> dict[str, np.ndarray]:
     if params["rounding"] != "gptq" or params["bits"] == 8 or not context.calibration:
         return {}
-    taps = {
+    taps: activations.Taps = {
         m.name: (m.node.input[0], m.columns.shape[0], activations.matrix_rows)
         for m in found if m.scope.graph is model.graph
     }  # fmt: skip
@@ -134,7 +137,7 @@ def _moments(
 
 
 def _kept_wide(found: list[_Matrix], moments: dict[str, np.ndarray], params: dict[str, Any]) -> dict[str, float]:
-    """{layer: its relative error in few bits} of the layers which stay in 8 bits: the worst first, until keep8 is full."""
+    """{layer: its relative error in few bits} of the layers which stay in 8 bits, the worst ones."""
     if not params["keep8"] or params["bits"] == 8:
         return {}
     errors = {}
@@ -193,4 +196,3 @@ def bias_added(scope: graph.Scope, node: NodeProto, bias: str, product: str, nam
         bias = scaled
     made.append(helper.make_node("Add", [product, bias], [node.output[0]], name=fresh_name(names, "bias_add")))
     return made
-

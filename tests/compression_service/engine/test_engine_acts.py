@@ -122,9 +122,9 @@ def test_several_files_are_one_pipeline(tmp_path):
     )
     assert code == 0, errors
     assert made["files"] == ["onnx/a_q4.onnx", "onnx/b_q4.onnx"]
-    by_component = {entry["component"]: entry for entry in made["passes"]}
-    assert by_component["a"]["pass"] == "int4_weights"
-    assert by_component["b"]["pass"] is None and "4 bits" in by_component["b"]["changed"]
+    first = {entry["component"]: entry for entry in reversed(made["passes"])}
+    assert first["a"]["pass"] == "weight_only" and first["a"]["layers"][0]["bits"] == 4
+    assert first["b"]["pass"] is None and "block-wise kernels" in first["b"]["changed"]
 
 
 def test_a_variant_which_disagrees_is_quarantined_with_its_figures(tmp_path):

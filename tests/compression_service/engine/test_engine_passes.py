@@ -7,11 +7,18 @@ from onnx import TensorProto, numpy_helper
 
 from compression_service.engine import applicability, graph
 from compression_service.engine.errors import NotApplicableError
-from compression_service.engine.passes import fp16, int4_weights, int8_dynamic, int8_static, prune_magnitude
+from compression_service.engine.passes import (
+    clean,
+    embeddings,
+    fp16,
+    int8_dynamic,
+    int8_static,
+    prune_magnitude,
+    prune_neurons,
+    weight_only,
+)
 from compression_service.engine.passes.base import PassContext
 from compression_service.engine.recipes import RECIPES, STATIC_METHODS
-
-BLOCKS = {"block": 32, "accuracy_level": 0}
 
 
 def feeds(made, count: int = 12):
@@ -94,22 +101,6 @@ def test_static_int8_prints_nothing(tmp_path, capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_int4_packs_matrices_and_embeddings(tmp_path):
-    for made in (models.embedding(), models.mlp(inputs=70)):
-        outcome = int4_weights.apply(made, BLOCKS, context(made, tmp_path))
-        assert agreement(made, outcome.model) > 0.98
-        assert graph.operators(outcome.model)["com.microsoft:MatMulNBits"] >= 1
-        assert outcome.model.ir_version <= 8
-        assert len(outcome.model.SerializeToString()) < 0.4 * len(made.SerializeToString())
-
-
-def test_four_bit_blocks_come_back_within_a_step():
-    rows = np.random.default_rng(0).standard_normal((5, 70)).astype(np.float32)
-    values, scales, zeros = int4_weights.quantized_blocks(rows, 32)
-    back = ((values - zeros[..., None].astype(np.float32)) * scales[..., None]).reshape(5, -1)[:, :70]
-    assert np.sqrt(np.mean((back - rows) ** 2)) < 0.12
-
-
 def test_fp16_keeps_its_inputs_and_outputs(tmp_path):
     for made in (models.mlp(), models.cnn(), models.branching(), models.lstm_with_state()):
         outcome = fp16.apply(made, {}, context(made, tmp_path))
@@ -146,7 +137,11 @@ def test_every_pass_gives_the_same_bytes_again(tmp_path):
             (models.mlp(), int8_dynamic, {}),
             (models.lstm_with_state(), int8_dynamic, {}),
             (models.cnn(), int8_static, {"methods": STATIC_METHODS}),
-            (models.embedding(), int4_weights, BLOCKS),
+            (models.embedding(), weight_only, {}),
+            (models.embedding(), embeddings, {}),
+            (models.mlp(), prune_neurons, {}),
+            (models.cnn(), prune_neurons, {}),
+            (models.mlp(), clean, {}),
             (models.cnn(), fp16, {}),
             (models.mlp(), prune_magnitude, {"sparsity": 0.5}),
         )
@@ -165,9 +160,11 @@ def verdict(made, recipe: str):
 
 
 def test_recipes_which_do_not_apply_say_why(tmp_path):
-    assert {v["name"] for v in applicability.verdicts({"m": models.mlp()}) if v["applies"]} == {r.name for r in RECIPES}
+    refused = {v["name"]: v["reason"] for v in applicability.verdicts({"m": models.mlp()}) if not v["applies"]}
+    assert set(refused) == {r.name for r in RECIPES if "mapped" in r.name or "+emb4" in r.name}
+    assert "Mapping pays from" in refused["onnx-mapped"] and "no embedding table" in refused["int8-dynamic+emb4"]
     assert "convolutions" in verdict(models.cnn(), "int8-dynamic")["reason"]
-    assert "4 bits" in verdict(models.cnn(), "int4-weights")["reason"]
+    assert "block-wise kernels" in verdict(models.cnn(), "int4-weights")["reason"]
     half = fp16.apply(models.mlp(), {}, context(models.mlp(), tmp_path)).model
     assert verdict(half, "fp16")["reason"] == "The weights are fp16 already."
     quantized = int8_dynamic.apply(models.mlp(), {}, context(models.mlp(), tmp_path)).model
