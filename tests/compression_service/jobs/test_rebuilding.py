@@ -3,6 +3,7 @@
 import pytest
 from django.core.management import CommandError, call_command
 
+from compression_service.engine.recipes import recipe
 from compression_service.variants.models import SourceModel, Variant
 from models_registry.repos.models import Repository, RepoType
 from tests.compression_service.jobs.test_family import network, quick, run_all  # noqa: F401
@@ -51,7 +52,10 @@ def test_variants_are_made_again_byte_by_byte_and_what_differs_is_named(made, ca
 def test_a_source_which_is_refused_now_can_not_be_made_again(model, alice):
     commit = push(model, alice, {"notes.txt": b"x"})
     source = SourceModel.objects.create(repository=model, commit=commit, digest="d", status="ready")
-    Variant.objects.create(source=source, name="fp16", recipe="fp16", recipe_version="1", status="ready", commit=commit)
+    version = recipe("fp16").version
+    Variant.objects.create(
+        source=source, name="fp16", recipe="fp16", recipe_version=version, status="ready", commit=commit
+    )
     _cannot("fp16", "Making it again ended with: ")
 
 
