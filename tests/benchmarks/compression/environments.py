@@ -33,9 +33,23 @@ def wanted(name: str) -> Wanted:
     return {
         "ort": Wanted(((*runtime, "numpy", "sympy", "onnx-ir", "packaging", "coloredlogs"),)),
         "optimum": Wanted(((TORCH,), ("optimum-onnx[onnxruntime]==0.1.0",))),
-        "inc": Wanted((("onnx-neural-compressor==1.0", "onnx<1.17", "onnxruntime<1.20", "numpy<2", "setuptools<70"),)),
+        "inc": Wanted(
+            (
+                (
+                    "onnx-neural-compressor==1.0",
+                    "prettytable",
+                    "psutil",
+                    "py-cpuinfo",
+                    "scipy",
+                    "onnx<1.17",
+                    "onnxruntime<1.20",
+                    "numpy<2",
+                    "setuptools<70",
+                ),
+            )
+        ),
         "nncf": Wanted(((*runtime, "nncf==3.4.0"),)),
-        "olive": Wanted(((TORCH,), ("olive-ai==0.13.0", *runtime, "datasets", "onnxscript", "onnx-ir"))),
+        "olive": Wanted(((TORCH,), ("olive-ai==0.13.0", *runtime, "requests", "datasets", "onnxscript", "onnx-ir"))),
         "convert": Wanted(
             ((TORCH,), ("transformers~=5.23", *runtime, *_same("numpy", "safetensors", "tokenizers", "duckdb")))
         ),

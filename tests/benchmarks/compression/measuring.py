@@ -48,12 +48,12 @@ def measured_path(model: str, sha256: str) -> Path:
 
 
 def missing(task: dict[str, Any], files: dict[str, Any], effort: Effort) -> list[str]:
-    """The digests whose figures are not there, or only from a shorter effort, or of other rows."""
+    """The digests whose figures are not there, are noisy, come from a shorter effort or from other rows."""
     wanted = []
     for sha256 in files:
         known = store.read(measured_path(task["model"], sha256))
         good = known and known["digest"] == task["digest"] and known["effort"] in (effort.name, FULL.name)
-        if not good:
+        if not good or (known and not known["error"] and figures(known)["noisy"]):
             wanted.append(sha256)
     return wanted
 
