@@ -114,7 +114,7 @@ def make(task: dict[str, Any], recipe: dict[str, Any], fresh: bool = False) -> d
     """The point of one recipe: {"tool", "recipe", "key", "files", "paths", "cost", "error", …}, made or from the cache."""
     folder = store.point_folder(task["model"], TOOL, recipe["name"])
     definition = recipe.get("definition") or recipes.recipe(recipe["name"]).as_json()
-    key = store.text_digest([key_of(definition), task["digest"], task["version"]])
+    key = store.text_digest([key_of(definition), task["digest"]])
     known = store.read(folder / "point.json")
     if known and known["key"] == key and not fresh:
         return known

@@ -25,7 +25,7 @@ def recipes(tool: str, kind: str, quick: bool) -> dict[str, Recipe]:
 def make(task: dict[str, Any], tool: str, recipe: str) -> dict[str, Any]:
     """The point of one recipe, made or from the cache; a failure is a point with an error."""
     folder = store.point_folder(task["model"], tool, recipe)
-    key = store.text_digest([VERSION, environments.wanted(tool).calls, task["digest"], task["version"]])
+    key = store.text_digest([VERSION, environments.wanted(tool).calls, task["digest"]])
     known = store.read(folder / "point.json")
     if known and known["key"] == key:
         return known

@@ -29,10 +29,10 @@ def mnist(model: str, assets: Path) -> Rows:
 
 
 def cifar(_model: str, assets: Path) -> Rows:
-    """Every third image calibrates; the others and their mirror images judge."""
+    """Every third image calibrates with its mirror image (shifted ones are held back); the others judge with theirs."""
     mean, deviation = (np.asarray(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_DEVIATION))
     folder = existing(assets / "datasets" / "cifar10-300" / "test")
-    given, tests, labels = [], [], []
+    given, held, tests, labels = [], [], [], []
     classes = sorted(path.name for path in folder.iterdir())
     for number, path in enumerate(sorted(folder.rglob("*.jpg"))):
         pixels = np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1) / 255
@@ -43,19 +43,19 @@ def cifar(_model: str, assets: Path) -> Rows:
             labels += [classes.index(path.parent.name)] * len(views)
         else:
             given += views
-    cut = len(given) * 4 // 5
+            held.append(np.roll(image, (2, 2), axis=(1, 2)))
     return Rows(
         {"model.onnx": existing(assets / "trained" / "resnet20-cifar10" / "model.onnx")},
-        {SINGLE: _feeds("input", given[:cut])}, {SINGLE: _feeds("input", given[cut:])},
+        {SINGLE: _feeds("input", given)}, {SINGLE: _feeds("input", held)},
         {SINGLE: _feeds("input", tests)}, "cosine", "image", labels=np.asarray(labels),
     )  # fmt: skip
 
 
 def imagenet(_model: str, assets: Path) -> Rows:
-    """Every third image calibrates; of the others four views each judge (two crops, mirrored or not)."""
+    """Every third image calibrates (its corner is held back); of the others centre and corner judge, mirrored or not."""
     mean = np.asarray(CAFFE_MEAN_BGR)[:, None, None]
     folder = existing(assets / "datasets" / "imagenet-sample-100")
-    given, tests, labels = [], [], []
+    given, held, tests, labels = [], [], [], []
     for number, path in enumerate(sorted(folder.glob("*.JPEG"))):
         image = Image.open(path).convert("RGB")
         scale = 256 / min(image.size)
@@ -63,16 +63,16 @@ def imagenet(_model: str, assets: Path) -> Rows:
         pixels = np.asarray(image).transpose(2, 0, 1)[::-1] - mean
         top, left = (pixels.shape[1] - 224) // 2, (pixels.shape[2] - 224) // 2
         centre, corner = pixels[:, top : top + 224, left : left + 224], pixels[:, :224, :224]
+        whole, part = [centre, centre[..., ::-1]], [corner, corner[..., ::-1]]
         if number % 3:
-            views = [centre, centre[..., ::-1], corner, corner[..., ::-1]]
-            tests += views
-            labels += [number * 10] * len(views)
+            tests += whole + part
+            labels += [number * 10] * 4
         else:
-            given += [centre, centre[..., ::-1]]
-    cut = len(given) * 3 // 4
+            given += whole
+            held += part
     return Rows(
         {"model.onnx": existing(assets / "trained" / "squeezenet1.1-fp32" / "model.onnx")},
-        {SINGLE: _feeds("data_0", given[:cut])}, {SINGLE: _feeds("data_0", given[cut:])},
+        {SINGLE: _feeds("data_0", given)}, {SINGLE: _feeds("data_0", held)},
         {SINGLE: _feeds("data_0", tests)}, "cosine", "image", labels=np.asarray(labels),
     )  # fmt: skip
 
