@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -18,14 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from compression_service.engine.sayings import in_words
+
 Feed = dict[str, np.ndarray]
 OUTPUT_LIMIT_BYTES = 512 * 1024 * 1024
 PATIENCE_S = 120.0  # beyond a task's own cap: to load the model, and to end the inference under way
-_CODES = re.compile(
-    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed: ?|Non-zero status code returned while |"
-    r"Name:'[^']*' Status Message: "
-)
-_NO_MEMORY = re.compile(r"bad allocation|bad_alloc|AllocateRawInternal|Failed to allocate memory|^Unable to allocate")
 
 
 class RunError(Exception):
@@ -161,7 +157,7 @@ def _probe(task: dict[str, Any]) -> dict[str, Any]:
             began = time.perf_counter()
             made = outputs_of(model, feed)
         except Exception as error:  # onnxruntime raises its own kinds; the next candidate may do
-            problems.append(_line(error))
+            problems.append(in_words(error))
             continue
         return {
             "choice": index,
@@ -169,15 +165,6 @@ def _probe(task: dict[str, Any]) -> dict[str, Any]:
             "outputs": {name: {"shape": list(a.shape), "dtype": a.dtype.name} for name, a in made.items()},
         }
     return {"error": problems[0] if problems else "no input shape could be tried"}
-
-
-def _line(error: BaseException) -> str:
-    """The runtime's first line without its codes and paths; want of memory in plain words."""
-    text = str(error)
-    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
-        return "it needs more memory than there is for one job"
-    lines = [line for line in _CODES.sub("", text).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:240]
 
 
 def _load(task: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +181,7 @@ def main(task_path: str) -> None:
     try:
         result = ACTS[task["act"]](task)
     except Exception as error:  # whatever the runtime raises is the parent's answer
-        result = {"error": _line(error)}
+        result = {"error": in_words(error)}
     Path(task["result"]).write_text(json.dumps(result), encoding="utf-8")
 
 

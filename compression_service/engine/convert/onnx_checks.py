@@ -28,6 +28,10 @@ def checked_model(path: Path, shown_as: str) -> ModelProto:
     model = _parsed(path, shown_as)
     if not model.graph.node and not model.graph.output:
         raise RefusedError(f"{shown_as} holds no graph; push the whole ONNX file.")
+    if not model.graph.node:
+        raise RefusedError(f"{shown_as} holds an empty graph: without operators it computes nothing.")
+    if not model.graph.output:
+        raise RefusedError(f"{shown_as} has no outputs: whatever it computes, nobody gets it. Export it with outputs.")
     if not model.opset_import:
         raise RefusedError(f"{shown_as} names no operator set, so no runtime can read it; export the model again.")
     for tensor in graph.tensors(model):

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from compression_service.engine import inputs, runner
+from compression_service.engine import inputs, runner, sayings
 from compression_service.engine.errors import RefusedError
 from compression_service.engine.measure import session
 
@@ -69,4 +69,4 @@ def test_a_window_which_never_ends_is_stopped(tmp_path, short_patience):
     ],
 )
 def test_what_the_runtime_says_is_told_in_words(said, told):
-    assert runner._line(RuntimeError(said)).startswith(told)
+    assert sayings.in_words(RuntimeError(said)).startswith(told)
