@@ -9,6 +9,8 @@ from django.test import Client
 from django.utils import timezone
 
 from compression_service.devices.services import record_device
+from compression_service.engine.definitions import BASELINE
+from compression_service.engine.recipes import RECIPES
 from compression_service.variants.models import Catalogue, Footprint, SourceModel, Variant
 from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import User
@@ -55,6 +57,12 @@ def push(
         else:
             operations.append(AddFile(path, data))
     return commit(Actor(user), repository, branch, operations, title)
+
+
+def card_for_recipes(*names: str, head: str = "") -> bytes:
+    """A card which excludes all recipes but these, so that a test waits for no others. `head`: more lines of metadata."""
+    others = [recipe.name for recipe in RECIPES if recipe.name not in (BASELINE, *names)]
+    return f"---\n{head}fithub:\n  recipes:\n    exclude: {json.dumps(others)}\n---\n# M\n".encode()
 
 
 def store(repository: Repository, data: bytes) -> str:

@@ -6,6 +6,7 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
+from compression_service.engine.recipes import RECIPES
 from compression_service.jobs.models import Job
 from compression_service.recipes.models import AdministratorRecipe
 from compression_service.recipes.services import added_recipes
@@ -138,7 +139,10 @@ def test_notes_on_what_can_not_be_met():
 def test_a_card_excludes_and_an_added_recipe_is_made(quick, alice, anonymous, visitor, tmp_path):  # noqa: F811
     call_command("add_recipe", file_of(tmp_path))
     model = make_repository(alice, "m")
-    words = card("  recipes:\n    pin: [int9, fp16]\n    exclude: [prune-50, onnx]\n  goal: size\n")
+    others = [recipe.name for recipe in RECIPES if recipe.name not in ("onnx", "fp16", "prune-50")]
+    words = card(
+        f"  recipes:\n    pin: [int9, fp16]\n    exclude: [prune-50, onnx, {', '.join(others)}]\n  goal: size\n"
+    )
     push(model, alice, {"model.onnx": network(), "README.md": words.encode()})
     run_all()
     assert set(Job.objects.values_list("state", flat=True)) == {"done"}
@@ -149,7 +153,7 @@ def test_a_card_excludes_and_an_added_recipe_is_made(quick, alice, anonymous, vi
     assert own.status == "ready" and own.definition == OWN and own.provenance["recipe"]["definition"] == OWN
     assert [file["path"] for file in own.files if file["path"].startswith("onnx/")] == ["onnx/model_pruned30_fp16.onnx"]
     detail = SourceModel.objects.get().detail
-    assert detail["wishes"] == {"pin": ["int9", "fp16"], "exclude": ["prune-50", "onnx"], "goal": "size"}
+    assert detail["wishes"] == {"pin": ["int9", "fp16"], "exclude": ["prune-50", "onnx", *others], "goal": "size"}
     page = visitor.get("/alice/m").content.decode()
     assert "The card pins int9, which is no recipe of this hub" in page and "Excluded by the card." in page
     made = list(Job.objects.filter(kind="make_variant").order_by("pk").values_list("payload__variant", flat=True))

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 from compression_service.jobs.models import Job
 from compression_service.variants.models import SourceModel, Variant
 from tests.compression_service.jobs.test_family import network, quick, run_all  # noqa: F401
-from tests.factories import make_repository, push
+from tests.factories import card_for_recipes, make_repository, push
 
 
 def model_of(nodes, given, made, weights=()) -> bytes:
@@ -78,15 +78,14 @@ def test_bad_graphs_say_why_and_the_next_model_is_served(quick, alice, visitor):
         page = visitor.get(f"/alice/bad-{number}").content.decode()
         assert "No variants were made." in page and words in page, (words, SourceModel.objects.latest("pk").reason)
     assert set(Job.objects.values_list("state", flat=True)) == {"failed"}
-    card = b"---\nfithub:\n  recipes:\n    exclude: [prune-50, prune-threshold, prune-50+int8, int8-static]\n---\n"
-    push(make_repository(alice, "good"), alice, {"model.onnx": network(), "README.md": card})
+    push(make_repository(alice, "good"), alice, {"model.onnx": network(), "README.md": card_for_recipes("fp16")})
     run_all()
     assert SourceModel.objects.latest("pk").status == "ready" and Variant.objects.filter(status="ready").count() >= 2
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_map_as_input_is_kept_and_the_page_says_why_it_was_not_measured(quick, alice, visitor):  # noqa: F811
-    push(make_repository(alice, "m"), alice, {"model.onnx": a_map_in()})
+    push(make_repository(alice, "m"), alice, {"model.onnx": a_map_in(), "README.md": card_for_recipes()})
     run_all()
     page = visitor.get("/alice/m").content.decode()
     assert "Not measured: " in page and "of the kind map" in page
@@ -96,8 +95,7 @@ def test_a_map_as_input_is_kept_and_the_page_says_why_it_was_not_measured(quick,
 @pytest.mark.django_db(transaction=True)
 def test_a_model_which_loops_for_ever_costs_its_limit_only(quick, alice, visitor, settings):  # noqa: F811
     settings.JOB_SECONDS = 12
-    card = b"---\nfithub:\n  recipes:\n    exclude: [int8-dynamic, int8-static, int4-weights, prune-50, prune-threshold, prune-50+int8]\n---\n"
-    push(make_repository(alice, "m"), alice, {"model.onnx": endless(), "README.md": card})
+    push(make_repository(alice, "m"), alice, {"model.onnx": endless(), "README.md": card_for_recipes("fp16")})
     run_all()
     fp16 = Variant.objects.get(name="fp16")
     assert fp16.status == "failed" and fp16.reason == "The work took longer than the 12 s which a job may take."

@@ -7,7 +7,7 @@ from compression_service.engine.recipes import recipe
 from compression_service.variants.models import SourceModel, Variant
 from models_registry.repos.models import Repository, RepoType
 from tests.compression_service.jobs.test_family import network, quick, run_all  # noqa: F401
-from tests.factories import make_repository, push
+from tests.factories import card_for_recipes, make_repository, push
 
 ROWS = "x,label\n" + "".join(f'"[{",".join(str((r * 7 + c) % 16) for c in range(16))}]",{r % 4}\n' for r in range(60))
 
@@ -18,7 +18,7 @@ def made(quick, transactional_db, alice):  # noqa: F811
     data = make_repository(alice, "rows", RepoType.DATASET)
     push(data, alice, {"rows.csv": ROWS.encode()})
     model = make_repository(alice, "m")
-    card = b"---\ndatasets: [alice/rows]\nfithub:\n  recipes:\n    exclude: [prune-50, prune-threshold]\n---\n"
+    card = card_for_recipes("int8-dynamic", head="datasets: [alice/rows]\n")
     push(model, alice, {"model.onnx": network(), "config.json": b"{}", "README.md": card})
     run_all()
     return model

@@ -11,7 +11,7 @@ from compression_service.jobs.sandbox import SandboxFailed, SandboxStopped
 from compression_service.variants.models import Variant
 from models_registry.repos.entries import Entry
 from tests.compression_service.jobs.test_family import network, quick, run_all  # noqa: F401
-from tests.factories import make_repository, push
+from tests.factories import card_for_recipes, make_repository, push
 
 GB = 10**9
 
@@ -71,7 +71,7 @@ def test_nothing_is_fetched_or_run_for_one_which_is_too_large(quick, alice, visi
 
     # The worker is healthy; a variant which finds too little room says so, the others and the measuring go on.
     settings.JOB_MEMORY_GB = 16
-    push(model, alice, {"model.onnx": network(1)})
+    push(model, alice, {"model.onnx": network(1), "README.md": card_for_recipes("fp16", "prune-50")})
     execution.execute(Job.objects.get(kind="convert", state="queued").pk)
     first = Job.objects.filter(kind="make_variant", state="queued").order_by("pk").first()
     settings.JOB_MEMORY_GB = 1e-6
