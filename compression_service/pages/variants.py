@@ -1,6 +1,7 @@
 """The section of a model's page with its variants: a chart, a table of figures, and why others were not made."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -81,12 +82,32 @@ def _charts(lines: Sequence[Line], axis: str) -> dict[str, chart.Chart]:
     return {key: one for key, one in drawn.items() if one is not None}
 
 
-def _groups(repository: Repository, others: Sequence[Variant]) -> list[tuple[str, list[tuple[Variant, str]]]]:
-    """Those on their way apart from those which nobody gets, each with the link to its page."""
-    linked = [(variant, variant_link(repository, variant.name)) for variant in others]
-    making = [(variant, link) for variant, link in linked if variant.status == Variant.Status.MAKING]
-    ended = [(variant, link) for variant, link in linked if variant.status != Variant.Status.MAKING]
-    return [(title, group) for title, group in (("Being made", making), ("Not to be pulled", ended)) if group]
+@dataclass
+class Other:
+    """Variants without figures which share a status and a reason: [(name, link to its page)]."""
+
+    status: str
+    label: str
+    reason: str
+    names: list[tuple[str, str]]
+
+
+def _groups(repository: Repository, others: Sequence[Variant]) -> list[tuple[str, list[Other]]]:
+    """Those on their way apart from those which nobody gets; those with the same reason together."""
+    making: list[Other] = []
+    ended: dict[tuple[str, str], Other] = {}
+    for variant in others:
+        named = (variant.name, variant_link(repository, variant.name))
+        label = str(variant.get_status_display()).lower()
+        if variant.status == Variant.Status.MAKING:
+            making.append(Other(variant.status, label, variant.title, [named]))
+        else:
+            reason = variant.reason or variant.title
+            kept = ended.setdefault((variant.status, reason), Other(variant.status, label, reason, []))
+            kept.names.append(named)
+    return [
+        (title, group) for title, group in (("Being made", making), ("Not to be pulled", list(ended.values()))) if group
+    ]
 
 
 def _tick(text: str) -> str:

@@ -18,6 +18,7 @@ LAYERS = [
 PASSES = [
     {"pass": "weight_only", "source": "GPTQ (Frantar et al. 2022)", "params": {"bits": [4, 8], "block": 32},
      "component": "model", "changed": "4 matrices in 4 and 8 bits.", "seconds": 1.234, "layers": LAYERS},
+    {"pass": "keep", "params": {}, "component": "model", "changed": "left as it is by wish", "seconds": 0.0},
     {"pass": None, "params": {}, "component": "model", "changed": "There is no convolution.", "seconds": 0.0},
 ]  # fmt: skip
 
@@ -56,6 +57,17 @@ def test_the_page_says_why_it_is_what_it_is(visitor, family):
     charts = re.findall(r'<svg class="chart layers.*?</svg>', page, re.DOTALL)
     assert len(charts) == 2 and all(chart.count("<circle") == 8 for chart in charts)
     assert 'href="/alice/m/resolve/' in page and "<script" in page and "onclick" not in page
+
+
+def test_what_was_left_as_it_is_by_wish_is_not_told(visitor, family):
+    assert "left as it is by wish" not in page_of(visitor)
+
+
+def test_the_same_reason_is_told_once(visitor, family):
+    for name in ("a", "b"):
+        Variant.objects.create(source=family, name=name, recipe=name, status="failed", reason="It <broke>.", position=9)
+    page = visitor.get("/alice/m").content.decode()
+    assert page.count("It &lt;broke&gt;.") == 1 and 'variants/a"' in page and 'variants/b"' in page
 
 
 def test_the_model_page_leads_to_it(visitor, family):
