@@ -1,7 +1,8 @@
 """The chart of a pass's layers: geometry only, drawn by templates/fit_pages/sensitivity.svg. Pure: no Django here.
 
 A row a layer, in the order of the graph. Across, on a logarithmic scale: the relative squared error of its output.
-A full dot is the error as the layer was made, a hollow one what it would be at the strongest setting of the pass (the lowest bits, the most removed).
+A full dot is the error as the layer was made, a hollow one what it would be at the strongest setting of the pass (the
+lowest bits, the most removed).
 """
 
 import math

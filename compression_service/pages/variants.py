@@ -105,9 +105,8 @@ def _groups(repository: Repository, others: Sequence[Variant]) -> list[tuple[str
             reason = variant.reason or variant.title
             kept = ended.setdefault((variant.status, reason), Other(variant.status, label, reason, []))
             kept.names.append(named)
-    return [
-        (title, group) for title, group in (("Being made", making), ("Not to be pulled", list(ended.values()))) if group
-    ]
+    groups = (("Being made", making), ("Not to be pulled", list(ended.values())))
+    return [(title, group) for title, group in groups if group]
 
 
 def _tick(text: str) -> str:
