@@ -10,3 +10,4 @@ for name in [
         del os.environ[name]
 os.environ["FITHUB_DATA"] = tempfile.mkdtemp(prefix="fithub-test-")
 os.environ["SECRET_KEY"] = "only for tests"
+os.environ["FITHUB_ALLOWANCE_SECONDS"] = "25"  # small families: each recipe has tests of its own

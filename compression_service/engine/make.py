@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 import traceback
@@ -58,6 +59,7 @@ def make(
     Raises RefusedError (no such recipe), NotApplicableError, FailedError or QuarantinedError.
     """
     one = named_or_defined(recipe)
+    began = _processor_s()
     if not one.steps:
         raise NotApplicableError("The baseline is what convert makes; there is nothing to apply.")
     paths = baseline_components(baseline)
@@ -78,8 +80,15 @@ def make(
     _check_changed(one, made)
     progress(0.75, "Comparing the variant with its source")
     result = _judged(one, made, paths, prepared, source_outputs, count, out, request, work)
+    result["provenance"]["processor_s"] = round(_processor_s() - began, 2)
     progress(1.0, f"{one.title} is ready")
     return result
+
+
+def _processor_s() -> float:
+    """Processor time of this process and of the children which have ended."""
+    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in spent)
 
 
 def baseline_components(baseline: Path) -> dict[str, Path]:

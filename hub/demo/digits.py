@@ -111,6 +111,7 @@ fithub:
   scale: 0.0625
   label: label
   metric: accuracy
+  recipes: {{pin: [prune-neurons-25+int8, int4-storage+int8, prune-50]}}
 ---
 # Digits, 64-128-10
 

@@ -30,6 +30,7 @@ license: apache-2.0
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
 datasets: [{DATASET}]
+fithub: {{recipes: {{pin: [fp16, prune-neurons-25+int8]}}}}
 ---
 # all-MiniLM-L6-v2
 """
@@ -67,7 +68,7 @@ def converting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     if not ASSETS.is_dir():
         skip_or_fail("../shared/assets is not beside the project")
     python, model = convert_python(), model_folder(tmp_path_factory.mktemp("minilm"))
-    hub = Hub(tmp_path_factory.mktemp("converting"), python).start()
+    hub = Hub(tmp_path_factory.mktemp("converting"), python, FITHUB_ALLOWANCE_SECONDS="120").start()
     try:
         hub.add_user("alice")
         hub.push(DATASET, ASSETS / "datasets" / "stsb-en", "dataset")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from compression_service.engine import applicability, graph, runner
+from compression_service.engine import graph, planner, runner
 from compression_service.engine.convert import (
     keras_files,
     onnx_files,
@@ -48,7 +48,7 @@ def convert(
         _check_loads(component, out, work, position)
     models = {component.name: graph.load(out / component.path) for component in components}
     added = [from_json(definition) for definition in (plan or {}).get("recipes", [])]
-    recipes = applicability.verdicts(models, [*RECIPES, *added])
+    recipes = planner.plan(models, [*RECIPES, *added], plan)
     progress(1.0, "The ONNX baseline is ready")
     return {
         "format": source_format,

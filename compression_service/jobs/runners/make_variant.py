@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from compression_service.engine.planner import no_longer_worth
 from compression_service.jobs.files import checkout
 from compression_service.jobs.models import Job
 from compression_service.jobs.room import check_room
@@ -22,6 +23,12 @@ _ENDS = {"not_applicable": Variant.Status.NOT_APPLICABLE, "quarantined": Variant
 def run(context: "Context") -> str:
     variant = _variant(context.job)
     source = variant.source
+    dropped = _dropped(variant)
+    if dropped:
+        with context.publishing():
+            services.end_variant(variant, Variant.Status.NOT_APPLICABLE, dropped)
+        measure_when_made(source)
+        return f"Not tried: {dropped}"
     baseline = Variant.objects.get(source=source, name="onnx")
     own = {file["path"]: file["size_bytes"] for file in baseline.files if file["path"].startswith("onnx/")}
     task = {"act": "make", "recipe": variant.definition or variant.recipe, "baseline": "baseline", "out": "out"}
@@ -41,6 +48,16 @@ def run(context: "Context") -> str:
         services.publish_variant(variant, context.folder / "out", made)
     measure_when_made(source)
     return f"{variant.name}: fidelity {made['fidelity']:.4f} ({made['fidelity_metric'].replace('_', ' ')})"
+
+
+def _dropped(variant: Variant) -> str | None:
+    """Why this recipe is not worth trying after what its siblings came to; what a card pins is always tried."""
+    if variant.recipe in (variant.source.detail.get("wishes") or {}).get("pin", ()):
+        return None
+    ended = Variant.objects.filter(
+        source=variant.source, status__in=(Variant.Status.READY, Variant.Status.QUARANTINED), fidelity__isnull=False
+    )
+    return no_longer_worth(variant.recipe, dict(ended.values_list("recipe", "fidelity")))
 
 
 def _fetch(context: "Context", baseline: Variant, paths: Iterable[str]) -> None:
