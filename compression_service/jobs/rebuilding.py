@@ -93,7 +93,8 @@ def rebuild(variant: Variant, folder: Path, stop: Event, say: Say) -> Rebuilt:
     files = _hashes(out, made["files"]) | _hashes(folder / "convert" / "source", source.detail.get("support_files", []))
     published = {file["path"]: file["sha256"] for file in variant.files}
     compared = [Compared(path, published.get(path, ""), files.get(path, "")) for path in sorted({*published, *files})]
-    return Rebuilt(variant, compared, _differences(variant.provenance, made.get("provenance") or made))
+    differences = _differences(variant.provenance, made.get("provenance") or made)
+    return Rebuilt(variant, compared, differences + _other_choices(variant.passes, made.get("passes", [])))
 
 
 def _recipe_of(variant: Variant) -> dict[str, Any]:
@@ -131,6 +132,18 @@ def _hashes(folder: Path, paths: list[str]) -> dict[str, str]:
     for path in paths:
         with (folder / path).open("rb") as file:
             found[path] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _other_choices(then: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
+    """Passes which chose other parameters, e.g. because a slower machine left them less time."""
+    found = []
+    for old, new in zip(then, now, strict=False):
+        params, others = old.get("params") or {}, new.get("params") or {}
+        changed = sorted(key for key in {*params, *others} if params.get(key) != others.get(key))
+        if old.get("pass") != new.get("pass"):
+            found.append(f"{old.get('pass')} then, {new.get('pass')} now")
+        found += [f"{old.get('pass')} with {key} {params.get(key)} then, {others.get(key)} now" for key in changed]
     return found
 
 

@@ -32,11 +32,12 @@ def test_variants_are_made_again_byte_by_byte_and_what_differs_is_named(made, ca
 
     row = Variant.objects.get(name="int8-dynamic")
     row.files[0]["sha256"] = "0" * 64
+    row.passes[0]["params"]["per_channel"] = "perhaps"
     row.provenance["versions"]["onnxruntime"] = "1.0.0"
     row.save()
     with pytest.raises(CommandError, match=r"onnxruntime 1\.0\.0 then, 1\.\d+\.\d+ now") as refusal:
         call_command("rebuild_variant", "alice/m", "int8-dynamic")
-    assert refusal.value.returncode == 1
+    assert refusal.value.returncode == 1 and "with per_channel perhaps then, " in str(refusal.value)
     table = capsys.readouterr().out
     assert "0000000000000000" in table and "differs" in table and "config.json" in table
 
