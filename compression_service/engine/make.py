@@ -126,7 +126,7 @@ def _context(name: str, path: Path, prepared: Inputs, request: Request, work: Pa
 
     return PassContext(
         calibration=calibration[:run_cap], seed=request.seed, vnni=has_vnni(), work=work,
-        seconds_cap=request.seconds_cap / 4, runs_like=runs_like,
+        seconds_cap=request.seconds_cap / 4, source=graph.load(path), runs_like=runs_like,
     )  # fmt: skip
 
 

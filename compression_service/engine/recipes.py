@@ -24,6 +24,7 @@ _CLEAN = Step((("clean", {}),))
 _MAPPED = Step((("external_data", {}),))
 _FOLDED = Step((("fold_qdq", {}), _KEEP))
 _INT8 = Step((_DYNAMIC, _STATIC))
+_BIAS = Step((("bias_correction", {}), _KEEP))
 
 
 def _embeddings(bits: int, block: int) -> Step:
@@ -128,6 +129,16 @@ RECIPES: tuple[Recipe, ...] = (
         "prune-neurons-25", "1", "A quarter of the hidden channels removed", "_neurons25",
         "Float arithmetic with fewer channels: for devices and tools which take no integers.",
         (_neurons(0.25), _CLEAN),
+    ),
+    Recipe(
+        "prune-50-compensated", "1", "Half of the weights pruned, compensated", "_sparse50",
+        "Half of the weights zero and the others moved to make up for it: compresses like prune-50 and loses far less.",
+        (Step((("prune_compensated", {"sparsity": 0.5}),)), _BIAS, _CLEAN),
+    ),
+    Recipe(
+        "prune-2of4+int8", "1", "Two of every four weights pruned, then 8 bits", "_sparse24_int8",
+        "The pattern which sparse kernels take, compensated, with 8-bit arithmetic for those which do not.",
+        (Step((("prune_compensated", {"pattern": "2:4"}),)), _BIAS, _INT8, _FOLDED, _CLEAN),
     ),
     Recipe(
         "onnx-mapped", "1", "ONNX, cleaned and mapped", "_mapped",

@@ -41,7 +41,8 @@ class Moments:
     def flush(self) -> None:
         if self.waiting:
             rows = np.concatenate(self.waiting)
-            self.gram += rows.T @ rows
+            if self.gram.size:
+                self.gram += rows.T @ rows
             self.total += rows.sum(0, dtype=np.float64)
             self.waiting = []
 
@@ -64,6 +65,12 @@ def moments(model: ModelProto, taps: Taps, feeds: list[Feed], work: Path, second
     return found
 
 
+def means(model: ModelProto, taps: Taps, feeds: list[Feed], work: Path, seconds_cap: float) -> dict[str, np.ndarray]:
+    """{key: the mean row [K]} for taps as `moments` takes them, without the matrices."""
+    found = _of_group(model, taps, feeds, work, seconds_cap, with_gram=False)
+    return {key: one.total / one.count for key, one in found.items() if one.count}
+
+
 def _groups(taps: Taps) -> Iterator[Taps]:
     group: Taps = {}
     used = 0
@@ -77,7 +84,9 @@ def _groups(taps: Taps) -> Iterator[Taps]:
         yield group
 
 
-def _of_group(model: ModelProto, taps: Taps, feeds: list[Feed], work: Path, seconds_cap: float) -> dict[str, Moments]:
+def _of_group(
+    model: ModelProto, taps: Taps, feeds: list[Feed], work: Path, seconds_cap: float, with_gram: bool = True
+) -> dict[str, Moments]:
     inputs = {value.name for value in model.graph.input}
     wanted = sorted({name for name, _, _ in taps.values()})
     session = _tapped(model, [name for name in wanted if name not in inputs], work)
@@ -92,20 +101,20 @@ def _of_group(model: ModelProto, taps: Taps, feeds: list[Feed], work: Path, seco
             value = seen.get(name, feed.get(name))
             if value is None or value.dtype.kind != "f":
                 continue
-            _add(found, key, rows(value.astype(np.float32, copy=False)), width)
+            _add(found, key, rows(value.astype(np.float32, copy=False)), width, with_gram)
     for one in found.values():
         one.flush()
     return found
 
 
-def _add(found: dict[str, Moments], key: str, rows: np.ndarray, width: int) -> None:
+def _add(found: dict[str, Moments], key: str, rows: np.ndarray, width: int, with_gram: bool) -> None:
     if rows.ndim != 2 or rows.shape[1] != width or not np.isfinite(rows).all():
         return
     if len(rows) > ROWS_A_FEED:
         rows = rows[:: -(-len(rows) // ROWS_A_FEED)]
     one = found.get(key)
     if one is None:
-        one = found[key] = Moments(np.zeros((width, width)), np.zeros(width))
+        one = found[key] = Moments(np.zeros((width, width) if with_gram else (0, 0)), np.zeros(width))
     one.add(np.array(rows))
 
 

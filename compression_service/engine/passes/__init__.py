@@ -1,6 +1,6 @@
 """The passes, one module each. Their names stand here, so that a recipe can be checked without loading any of them."""
 
 PASS_NAMES = (
-    "clean", "embeddings", "external_data", "fold_qdq", "fp16", "int4_storage", "int8_dynamic", "int8_static", "keep",
-    "prune_magnitude", "prune_neurons", "weight_only",
+    "bias_correction", "clean", "embeddings", "external_data", "fold_qdq", "fp16", "int4_storage", "int8_dynamic",
+    "int8_static", "keep", "prune_compensated", "prune_magnitude", "prune_neurons", "weight_only",
 )  # fmt: skip

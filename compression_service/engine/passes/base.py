@@ -31,6 +31,7 @@ class PassContext:
     vnni: bool = True
     work: Path = field(default_factory=Path)
     seconds_cap: float = 60.0
+    source: ModelProto | None = None  # what the recipe started from
     runs_like: Callable[[ModelProto, ModelProto], float] | None = None  # agreement of two models on calibration
 
 

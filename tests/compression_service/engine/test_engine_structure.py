@@ -11,8 +11,18 @@ from onnx import helper
 from test_engine_passes import agreement, context
 
 from compression_service.engine import graph
+from compression_service.engine.calibration.activations import convolution_rows
 from compression_service.engine.errors import NotApplicableError
-from compression_service.engine.passes import clean, external_data, fold_qdq, int8_static, prune_neurons
+from compression_service.engine.passes import (
+    bias_correction,
+    clean,
+    external_data,
+    fold_qdq,
+    int8_static,
+    prune_compensated,
+    prune_magnitude,
+    prune_neurons,
+)
 from compression_service.engine.passes.base import PassContext
 from compression_service.engine.passes.regions import regions
 
@@ -170,3 +180,66 @@ def test_folded_pairs_run_the_same(tmp_path):
     assert agreement(quantized, outcome.model) > 0.9999
     with pytest.raises(NotApplicableError, match="no pairs"):
         fold_qdq.apply(made, {}, given)
+
+
+@pytest.mark.parametrize("pattern", [None, "2:4"])
+def test_compensated_zeros_cost_less_than_the_smallest_weights(tmp_path, pattern):
+    made = models.mlp()
+    feeds = correlated_feeds(200)
+    outcome = prune_compensated.apply(made, {"pattern": pattern}, PassContext(feeds, work=tmp_path))
+    plain = prune_magnitude.apply(made, {"sparsity": 0.5}, PassContext(feeds, work=tmp_path)).model
+    weights = graph.Scope(outcome.model.graph).array("w1")
+    assert np.mean(weights == 0) == pytest.approx(0.5, abs=0.01)
+    if pattern:
+        assert ((weights.reshape(-1, 4, weights.shape[1]) == 0).sum(1) == 2).all()
+    fresh = correlated_feeds(50, seed=5)
+    losses = [
+        sum(float(((models.run(made, f)[0] - models.run(one, f)[0]) ** 2).sum()) for f in fresh)
+        for one in (outcome.model, plain)
+    ]
+    assert losses[0] < (0.5 if pattern else 0.3) * losses[1]  # the pattern leaves less to choose from
+    with pytest.raises(NotApplicableError, match="2:4 or none"):
+        prune_compensated.apply(made, {"pattern": "1:9"}, PassContext(feeds, work=tmp_path))
+
+
+def test_compensated_pruning_takes_convolutions(tmp_path):
+    made = models.cnn()
+    outcome = prune_compensated.apply(made, {}, context(made, tmp_path))
+    assert [layer["operator"] for layer in outcome.layers] == ["Conv", "Conv"]
+    assert agreement(made, outcome.model) > 0.9
+
+
+def test_a_moved_mean_is_put_right_in_the_bias(tmp_path):
+    made = models.mlp()
+    moved = onnx.ModelProto()
+    moved.CopyFrom(made)
+    for tensor in moved.graph.initializer:
+        if tensor.name in ("b1", "b2"):
+            array = onnx.numpy_helper.to_array(tensor) + 0.3
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    given = PassContext(correlated_feeds(60), work=tmp_path, source=made)
+    outcome = bias_correction.apply(moved, {"rounds": 2}, given)
+    for name in ("b1", "b2"):
+        assert np.allclose(*(graph.Scope(m.graph).array(name) for m in (made, outcome.model)), atol=1e-4)
+    with pytest.raises(NotApplicableError, match="source model"):
+        bias_correction.apply(moved, {}, PassContext(correlated_feeds(2), work=tmp_path))
+    assert "constant bias" in bias_correction.verdict(models.embedding())
+
+
+def test_convolution_rows_are_what_a_convolution_multiplies():
+    """x → rows · W is the convolution itself, with strides, pads and dilations."""
+    rng = np.random.default_rng(11)
+    for attributes in (
+        {},
+        {"pads": [1, 0, 2, 1]},
+        {"strides": [2, 1], "dilations": [1, 2]},
+        {"auto_pad": "SAME_UPPER"},
+    ):
+        kernel = models._weights(rng, "k", 5, 3, 3, 2)
+        node = helper.make_node("Conv", ["x", "k"], ["y"], **attributes)
+        made = models.model([node], [models._value("x", [1, 3, 9, 8])], [models._value("y", [1, 5, "h", "w"])], [kernel])
+        x = rng.standard_normal((1, 3, 9, 8)).astype(np.float32)
+        rows = convolution_rows(node, (3, 2))(x)
+        expected = np.moveaxis(models.run(made, {"x": x})[0], 1, -1).reshape(-1, 5)
+        weights = onnx.numpy_helper.to_array(kernel).reshape(5, -1).T
+        assert np.allclose(rows @ weights, expected, atol=1e-4), attributes
