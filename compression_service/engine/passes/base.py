@@ -50,7 +50,7 @@ def layer(
     name: str, operator: str, shape: tuple[int, ...], bits: int, bytes_before: int, bytes_after: int,
     error: float | None = None, sensitivity: float | None = None, note: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    """One layer's entry. error: ‖X(W−Ŵ)‖² / ‖XW‖² on calibration inputs; sensitivity: that at the lowest bits."""
+    """One layer's entry. error: ‖X(W−Ŵ)‖² / ‖XW‖² (of W alone without inputs); sensitivity: at the lowest bits."""
     return {
         "layer": name, "operator": operator, "shape": list(shape), "bits": bits, "bytes_before": bytes_before,
         "bytes_after": bytes_after, "error": error, "sensitivity": sensitivity, "note": note,

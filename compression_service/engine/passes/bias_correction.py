@@ -1,12 +1,14 @@
 """Bias correction: the mean that quantizing or pruning moved a layer's output by is taken out of the bias behind it.
 
 Rounding errors do not cancel in the mean; what is added to every output alike costs nothing to put right. Layers are
-matched by the names of their outputs in the recipe's source, and corrected in the graph's order, a few at a time, so
-that what an earlier correction mended is not mended twice. Source: Nagel et al. 2019 (arXiv 1906.04721), section 4.2.
+matched by the names of their outputs in the recipe's source, and corrected one after the other in the graph's order:
+nine of MiniLM's at once mended the same shift again and again (cosine 0.94 instead of 0.99). It is kept only where the
+whole model comes closer to its source. Source: Nagel et al. 2019 (arXiv 1906.04721), section 4.2.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from compression_service.engine.passes.base import PassContext, PassOutcome, lay
 
 SOURCE = "Nagel et al. 2019 (arXiv 1906.04721)"
 NEEDS_FLOAT_SOURCE = False
-DEFAULTS: dict[str, Any] = {"rounds": 4}
+DEFAULTS: dict[str, Any] = {"inputs": 24}
 SMALLEST_CHANNELS = 4
 
 
@@ -31,7 +33,7 @@ def verdict(model: ModelProto) -> str | None:
 
 
 def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
-    """`params`: {"rounds": in how many goes the layers are corrected}. Needs the recipe's source in the context."""
+    """`params`: {"inputs": how many calibration inputs tell a mean}. Needs the recipe's source in the context."""
     params = DEFAULTS | params
     if context.source is None or not context.calibration:
         raise NotApplicableError("Bias correction needs the source model and calibration inputs.")
@@ -41,16 +43,27 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     places = {name: place for name, place in _places(model).items() if name in in_source}
     if not places:
         raise NotApplicableError("No biased layer of the source has kept its name.")
-    wanted = _means(source, list(places), places, context)
-    names = [name for name in places if name in wanted]
+    before = ModelProto()
+    before.CopyFrom(model)
+    feeds = context.calibration[: params["inputs"]]
+    wanted = _means(source, list(places), places, feeds, context)
     layers: list[dict[str, Any]] = []
-    for part in np.array_split(np.asarray(names, dtype=object), min(params["rounds"], max(1, len(names)))):
-        now = _means(model, list(part), places, context)
-        for name in part:
-            if name in now and now[name].shape == wanted[name].shape:
-                layers.append(_moved(places[name], wanted[name] - now[name]))
+    began = time.monotonic()
+    for name in wanted:
+        now = _means(model, [name], places, feeds, context)
+        if name in now and now[name].shape == wanted[name].shape:
+            layers.append(_moved(places[name], wanted[name] - now[name]))
+        if time.monotonic() - began > context.seconds_cap:
+            break
     if not layers:
         raise NotApplicableError("The calibration inputs reach none of the biased layers.")
+    if context.runs_like:
+        agreements = [context.runs_like(source, one) for one in (before, model)]
+        if agreements[1] <= agreements[0]:
+            raise NotApplicableError(
+                "Correcting the biases was tried and did not help"
+                f" ({agreements[0]:.4f} before, {agreements[1]:.4f} after)."
+            )
     return PassOutcome(model, f"the mean put right in the biases of {plural(len(layers), 'layer')}", params, layers)
 
 
@@ -79,8 +92,9 @@ def _places(model: ModelProto) -> dict[str, tuple[NodeProto, TensorProto, bool]]
 
 
 def _means(
-    model: ModelProto, names: list[str], places: dict[str, tuple[NodeProto, TensorProto, bool]], context: PassContext
-) -> dict[str, np.ndarray]:
+    model: ModelProto, names: list[str], places: dict[str, tuple[NodeProto, TensorProto, bool]],
+    feeds: list[dict[str, np.ndarray]], context: PassContext,
+) -> dict[str, np.ndarray]:  # fmt: skip
     """{output: its mean over calibration inputs and positions, for each channel}."""
 
     def rows(spatial: bool) -> activations.Rows:
@@ -89,7 +103,7 @@ def _means(
         )
 
     taps: activations.Taps = {name: (name, places[name][1].dims[0], rows(places[name][2])) for name in names}
-    return activations.means(model, taps, context.calibration, context.work, context.seconds_cap)
+    return activations.means(model, taps, feeds, context.work, context.seconds_cap)
 
 
 def _moved(place: tuple[NodeProto, TensorProto, bool], shift: np.ndarray) -> dict[str, Any]:

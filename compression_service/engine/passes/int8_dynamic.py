@@ -22,10 +22,12 @@ from compression_service.engine.passes.base import (
     all_names,
     float_weight_bytes,
     fresh_name,
+    layer,
     plural,
     replace_nodes,
     sites,
 )
+from compression_service.engine.passes.rounding import relative_error
 from compression_service.engine.passes.widen import widened
 
 SOURCE = "Jacob et al. 2018 (arXiv 1712.05877)"
@@ -73,7 +75,7 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     model.ir_version = graph.lowest_ir(model)
     done = ", ".join(f"{plural(count, name)}" for name, count in writer.counts.items() if count)
     changed = f"{done} in int8 with a scale per channel ({bits} bits used)"
-    return PassOutcome(model, changed, {**params, "per_channel": True, "weight_bits": bits})
+    return PassOutcome(model, changed, {**params, "per_channel": True, "weight_bits": bits}, writer.layers)
 
 
 def with_int8_embeddings(model: ModelProto) -> tuple[ModelProto, int]:
@@ -105,6 +107,7 @@ class _Writer:
         self.highest = highest
         self.counts = {"matrix": 0, "recurrent layer": 0, "embedding table": 0}
         self.used_contrib = False
+        self.layers: list[dict[str, Any]] = []
         self.weights: dict[tuple[int, str, bool], tuple[str, str]] = {}
 
     def rewrite(self, scope: graph.Scope) -> None:
@@ -123,6 +126,11 @@ class _Writer:
             if made is not None:
                 replacements[index] = made
         replace_nodes(scope.graph, replacements)
+
+    def _noted(self, node: NodeProto, weights: np.ndarray, made: np.ndarray, size_bytes: int) -> None:
+        error = relative_error(weights, made, None)
+        name = node.name or node.output[0]
+        self.layers.append(layer(name, node.op_type, weights.shape, 8, weights.nbytes, size_bytes, error))
 
     def _weight(self, scope: graph.Scope, name: str, rank: int) -> np.ndarray | None:
         tensor = scope.find(name)
@@ -151,6 +159,7 @@ class _Writer:
         key = (id(scope.graph), node.input[1], is_gemm and bool(graph.attribute(node, "transB", 0)))
         if key not in self.weights or is_gemm:
             quantized, scales = quantized_rows(weights, 1, self.highest)
+            self._noted(node, weights, quantized * scales, quantized.nbytes + scales.nbytes)
             self.weights[key] = (
                 self._store(scope, quantized, node.input[1] + "_int8"),
                 self._store(scope, scales, node.input[1] + "_scale"),
@@ -228,6 +237,7 @@ class _Writer:
         if table is None or graph.attribute(node, "axis", 0) != 0 or table.shape[1] < 8:
             return None
         quantized, scales = quantized_rows(table, 0, 127)
+        self._noted(node, table, quantized * scales[:, None], quantized.nbytes + scales.nbytes)
         rows = self._store(scope, quantized, node.input[0] + "_int8")
         scale = self._store(scope, scales.reshape(-1, 1), node.input[0] + "_scale")
         output = node.output[0]

@@ -47,7 +47,7 @@ def test_a_name_or_a_definition():
         ({"steps": {}}, "steps as a list of at most"),
         ({"steps": [[]]}, "step 1, is a list of one to"),
         ({"steps": [[["fp16"]]]}, "needs each pass as"),
-        ({"steps": [[["fp16", {}]], [["os", {}]]]}, "step 2, names the pass 'os'; known are clean, "),
+        ({"steps": [[["fp16", {}]], [["os", {}]]]}, "step 2, names the pass 'os'; known are bias_correction, "),
         ({"steps": [[["fp16", {"x": float("nan")}]]]}, "parameters which are not JSON"),
         ({"steps": [[["fp16", {"x": "y" * 5000}]]]}, "more than 4000 characters"),
         ({"suffix": "fp16"}, "begins with _"),

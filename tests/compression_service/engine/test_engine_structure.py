@@ -218,9 +218,12 @@ def test_a_moved_mean_is_put_right_in_the_bias(tmp_path):
             array = onnx.numpy_helper.to_array(tensor) + 0.3
             tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
     given = PassContext(correlated_feeds(60), work=tmp_path, source=made)
-    outcome = bias_correction.apply(moved, {"rounds": 2}, given)
+    outcome = bias_correction.apply(moved, {"inputs": 60}, given)
     for name in ("b1", "b2"):
         assert np.allclose(*(graph.Scope(m.graph).array(name) for m in (made, outcome.model)), atol=1e-4)
+    given.runs_like = lambda _source, one: 0.5  # as close before as after
+    with pytest.raises(NotApplicableError, match="did not help"):
+        bias_correction.apply(moved, {}, given)
     with pytest.raises(NotApplicableError, match="source model"):
         bias_correction.apply(moved, {}, PassContext(correlated_feeds(2), work=tmp_path))
     assert "constant bias" in bias_correction.verdict(models.embedding())
@@ -237,7 +240,9 @@ def test_convolution_rows_are_what_a_convolution_multiplies():
     ):
         kernel = models._weights(rng, "k", 5, 3, 3, 2)
         node = helper.make_node("Conv", ["x", "k"], ["y"], **attributes)
-        made = models.model([node], [models._value("x", [1, 3, 9, 8])], [models._value("y", [1, 5, "h", "w"])], [kernel])
+        made = models.model(
+            [node], [models._value("x", [1, 3, 9, 8])], [models._value("y", [1, 5, "h", "w"])], [kernel]
+        )
         x = rng.standard_normal((1, 3, 9, 8)).astype(np.float32)
         rows = convolution_rows(node, (3, 2))(x)
         expected = np.moveaxis(models.run(made, {"x": x})[0], 1, -1).reshape(-1, 5)
