@@ -177,7 +177,8 @@ def _thinned(consumers: list[_Consumer], channels: int, params: dict[str, Any]) 
     """After each step the channels which are left and the share of the consumers' output energy which is lost."""
     multiple = params["multiple"] if channels >= 4 * params["multiple"] else 1
     step = max(multiple, -(-channels // (STEPS * multiple)) * multiple)
-    least = max(LEAST_CHANNELS, round(channels * (1 - params["most"])))
+    most = min(params["most"], 2 * params["share"])  # no region gives more than twice its part
+    least = max(LEAST_CHANNELS, round(channels * (1 - most)))
     surgeons = [_Surgeon(consumer, channels) for consumer in consumers]
     live = np.ones(channels, bool)
     lost, lives, errors = 0.0, [np.arange(channels)], [0.0]
