@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from compression_service.engine.planner import no_longer_worth
 from compression_service.jobs.files import checkout
 from compression_service.jobs.models import Job
 from compression_service.jobs.room import check_room
@@ -52,6 +51,9 @@ def run(context: "Context") -> str:
 
 def _dropped(variant: Variant) -> str | None:
     """Why this recipe is not worth trying after what its siblings came to; what a card pins is always tried."""
+    # Here, because web processes import the runners and need no onnxruntime (50 MB) for it.
+    from compression_service.engine.planner import no_longer_worth
+
     if variant.recipe in (variant.source.detail.get("wishes") or {}).get("pin", ()):
         return None
     ended = Variant.objects.filter(

@@ -1,5 +1,9 @@
 """What begins with a commit, and what that costs."""
 
+import subprocess
+import sys
+
+from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -43,3 +47,15 @@ def test_a_commit_costs_what_it_changes_and_not_what_the_tree_holds(alice):
         lengths.append(sum(map(len, statements)))
     assert counts[0] == counts[1]
     assert lengths[1] < 1.1 * lengths[0], lengths  # no query names every folder
+
+
+def test_telling_workers_of_a_job_loads_no_runtime():
+    """Web processes import the runners when they announce a job: onnxruntime would cost each of them 50 MB."""
+    code = (
+        "import django, sys; django.setup(); import compression_service.jobs.runners, compression_service.recipes.services;"
+        " print([name for name in ('onnx', 'onnxruntime') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=settings.BASE_DIR
+    )
+    assert done.stdout.strip() == "[]", done.stderr
