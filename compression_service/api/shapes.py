@@ -40,7 +40,13 @@ class Latency(s.Serializer):
 class Metric(s.Serializer):
     name = s.CharField()
     value = s.FloatField()
-    source_value = s.FloatField()
+    source_value = s.FloatField(allow_null=True, help_text="null where a perfect copy of the source has no figure")
+    low = s.FloatField(allow_null=True, required=False, help_text="of the 95 % interval")
+    high = s.FloatField(allow_null=True, required=False)
+    count = s.IntegerField(required=False)
+    unit = s.CharField(required=False, help_text="share, dB, or empty")
+    better = s.ChoiceField(["higher", "lower"], required=False)
+    reference = s.ChoiceField(["labels", "source"], required=False, help_text="what is taken for right")
 
 
 class FootprintShape(s.Serializer):

@@ -6,7 +6,6 @@ Calibration and evaluation rows are never the same rows.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,11 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from compression_service.engine import runner
-from compression_service.engine.calibration import generated, mapping, roles, rows
+from compression_service.engine import fidelity, graph, runner
+from compression_service.engine.calibration import generated, linked, roles
 from compression_service.engine.errors import RefusedError
 
-EVALUATION_ROWS = 1000
 GENERATED_EVALUATION = 256
-CALIBRATION_ROWS = 200
 GENERATED_CALIBRATION = 64
 SEQUENCE_STEPS = 32
 NOT_TENSORS = ("optional", "sequence", "map", "sparse_tensor", "opaque", "unknown")
@@ -51,8 +48,13 @@ class Inputs:
     kind: str  # dataset | generated
     source: str
     steps: int = 1
-    labels: np.ndarray | None = None
+    truth: fidelity.Truth | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Integer classes of the evaluation rows, where they have such."""
+        return np.asarray(self.truth.values) if self.truth is not None and self.truth.kind == "classes" else None
 
     @property
     def evaluation_count(self) -> int:
@@ -104,51 +106,26 @@ def prepare(models: dict[str, tuple[ModelProto, Path]], request: Request, work: 
 def _from_dataset(
     models: dict[str, tuple[ModelProto, Path]], specs: dict[str, list[dict[str, Any]]], request: Request, work: Path
 ) -> Inputs:
-    if len(models) != 1:
-        raise ValueError("the repository has several models and rows cannot be shared out among them yet")
     assert request.dataset is not None
     info = request.dataset_info or {}
-    config = info.get("config") or {}
-    tables = rows.read(request.dataset, request.seed)
-    (name, (model, path)) = next(iter(models.items()))
-    tokenizer = _tokenizer(request.support)
-    calibration, evaluation, words = _split(tables, request.seed)
-    # Each for itself: files of two splits need not have the same columns (one with a header, one without).
-    found = mapping.find(evaluation[0], specs[name], config, tokenizer)
-    calibrating = mapping.find(calibration[0], specs[name], config, tokenizer)
-    evaluation_feeds = mapping.feeds(evaluation[0], found, specs[name], evaluation[1], tokenizer)
-    calibration_feeds = mapping.feeds(calibration[0], calibrating, specs[name], calibration[1], tokenizer)
-    labels = mapping.labels(evaluation[0], found, evaluation[1], _label_ids(request.support))
-    run_ms = _timed(name, path, evaluation_feeds[:2], work)
+    components = {
+        name: linked.Component(specs[name], [graph.value_spec(out) for out in model.graph.output], roles.carry(model))
+        for name, (model, _) in models.items()
+    }
+    found = linked.read(
+        request.dataset, components, info.get("config") or {}, request.seed, _tokenizer(request.support),
+        roles.read_json(request.support, "config.json"), roles.read_json(request.support, "preprocessor_config.json"),
+    )  # fmt: skip
     origin = "@".join(
         str(info[key])[:12] if key == "commit" else str(info[key]) for key in ("repository", "commit") if key in info
     )
-    one = ComponentInputs(calibration_feeds, evaluation_feeds, roles.carry(model), run_ms)
-    return Inputs({name: one}, "dataset", f"{origin or 'linked dataset'}, {words}; {found.words}", 1, labels)
-
-
-Rows = tuple[rows.Table, list[int]]
-
-
-def _split(tables: dict[str, rows.Table], seed: int) -> tuple[Rows, Rows, str]:
-    """(calibration rows, evaluation rows, words): never the same row in both."""
-    rng = np.random.default_rng(seed)
-    train, validation, test = (tables.get(name) for name in ("train", "validation", "test"))
-    if train is None and test is not None:
-        train, validation = validation, None
-    held_back = test if test is not None else validation
-    if train is not None and held_back is not None and len(train) and len(held_back):
-        calibration = rng.permutation(len(train))[:CALIBRATION_ROWS]
-        evaluation = np.sort(rng.permutation(len(held_back))[:EVALUATION_ROWS])
-        words = f"evaluated on split {held_back.split}, calibrated on split {train.split}"
-        return (train, calibration.tolist()), (held_back, evaluation.tolist()), words
-    table = max(tables.values(), key=len)
-    if len(table) < 8:
-        raise ValueError(f"it has only {len(table)} rows")
-    order = rng.permutation(len(table))
-    cut = min(CALIBRATION_ROWS, max(1, len(table) // 5))
-    words = f"disjoint rows of split {table.split} drawn with seed {seed}"
-    return (table, order[:cut].tolist()), (table, order[cut : cut + EVALUATION_ROWS].tolist()), words
+    made = {
+        name: ComponentInputs(calibration, evaluation, components[name].carry,
+                              _timed(name, models[name][1], evaluation[:2], work))
+        for name, (calibration, evaluation) in found.feeds.items()
+    }  # fmt: skip
+    source = f"{origin or 'linked dataset'}, {found.words}"
+    return Inputs(made, "dataset", source, found.steps, found.truth, found.notes)
 
 
 def _generated(
@@ -215,14 +192,3 @@ def _timed(name: str, path: Path, feeds: list[Feed], work: Path) -> float:
 def _tokenizer(support: Path | None) -> Path | None:
     path = support / "tokenizer.json" if support is not None else None
     return path if path is not None and path.is_file() and not path.is_symlink() else None
-
-
-def _label_ids(support: Path | None) -> dict[str, int]:
-    path = support / "config.json" if support is not None else None
-    if path is None or not path.is_file() or path.is_symlink():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8")).get("label2id")
-    except (ValueError, AttributeError):
-        return {}
-    return {str(k): int(v) for k, v in found.items()} if isinstance(found, dict) else {}

@@ -261,12 +261,13 @@ def _judged(
             set(prepared.components[name].carry.values()),
             real_rows=prepared.kind == "dataset",
             labelled=prepared.labels is not None,
+            steps=prepared.steps,
         )
         for name in paths
     }
     worst = min(agreements, key=lambda name: agreements[name].fidelity)
     agreement = agreements[worst]
-    metric = fidelity.accuracy(source[worst], variant[worst], prepared.labels) if prepared.labels is not None else None
+    metric = fidelity.pipeline_metric(source, variant, prepared.truth)
     result["fidelity_inputs"]["count"] = count
     result.update(
         fidelity=agreement.fidelity,

@@ -167,4 +167,9 @@ def _source_metric(variants: Sequence[Variant]) -> dict[str, Any] | None:
     metric = next((variant.metric for variant in variants if variant.metric), None)
     if metric is None or metric.get("source_value") is None:
         return None
-    return {"name": metric["name"], "value": metric["source_value"], "count": metric.get("count")}
+    return {
+        "name": metric["name"],
+        "value": metric["source_value"],
+        "count": metric.get("count"),
+        "unit": metric.get("unit"),
+    }

@@ -1,19 +1,64 @@
-"""Which dataset of this hub calibrates and judges a model: the first of its card's which may be used for it."""
+"""Which dataset of this hub calibrates and judges a model: the card's `fithub.dataset`, else the first of its list."""
+
+import hashlib
+from itertools import chain, zip_longest
+from pathlib import PurePosixPath
 
 from models_registry.accounts.policies import can_use
+from models_registry.cards.metadata import Card
 from models_registry.cards.services import card_at
-from models_registry.repos.entries import list_entries
+from models_registry.repos.entries import Entry, list_entries
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.revisions import branch_head
 from models_registry.repos.services import repository_named
 
 DATA_ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+MEDIA_ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".wav")
+TEXT_ENDINGS = (".txt",)
+MEDIA_LIMIT_FILES = 4000
+MEDIA_LIMIT_BYTES = 512 * 1024 * 1024
 
 
 def data_paths(dataset: Repository, commit: str) -> list[str]:
-    """The files of rows at a commit."""
-    entries = list_entries(dataset, commit, recursive=True)
-    return [entry.path for entry in entries if not entry.is_folder and entry.path.lower().endswith(DATA_ENDINGS)]
+    """The files of rows at a commit; of images, sounds and texts in folders as many as the limits allow."""
+    files = [entry for entry in list_entries(dataset, commit, recursive=True) if not entry.is_folder]
+    tables = [entry.path for entry in files if entry.path.lower().endswith(DATA_ENDINGS)]
+    media = [entry for entry in files if entry.path.lower().endswith(MEDIA_ENDINGS)]
+    if not tables and not media:
+        media = [entry for entry in files if entry.path.lower().endswith(TEXT_ENDINGS)]
+    return tables + _within_limits(media)
+
+
+def _within_limits(entries: list[Entry]) -> list[str]:
+    """The same choice every time: folders (classes) in turn, inside each by the digest of the name without its ending.
+
+    Files of one name (an image and its mask) come at nearly the same turn of their folders.
+    """
+    folders: dict[PurePosixPath, list[Entry]] = {}
+    for entry in entries:
+        folders.setdefault(PurePosixPath(entry.path).parent, []).append(entry)
+    ordered = [
+        sorted(
+            members, key=lambda one: hashlib.sha256(PurePosixPath(one.path).stem.encode("utf-8", "replace")).digest()
+        )
+        for members in folders.values()
+    ]
+    chosen: list[str] = []
+    total_bytes = 0
+    for entry in chain.from_iterable(zip_longest(*ordered)):
+        if entry is None:
+            continue
+        total_bytes += entry.size_bytes
+        if len(chosen) == MEDIA_LIMIT_FILES or total_bytes > MEDIA_LIMIT_BYTES:
+            break
+        chosen.append(entry.path)
+    return sorted(chosen)
+
+
+def named_datasets(card: Card) -> list[str]:
+    """The names to try, in order: the one which `fithub.dataset` chooses alone, else those of `datasets`."""
+    chosen = card.fithub.get("dataset")
+    return [chosen] if isinstance(chosen, str) and chosen.strip() else card.datasets
 
 
 def usable_dataset(model: Repository, name: str) -> Repository | None:
@@ -24,9 +69,30 @@ def usable_dataset(model: Repository, name: str) -> Repository | None:
 
 def dataset_of(model: Repository, commit: str) -> tuple[str, str] | None:
     """(full name, commit at its head) of the dataset for a model's commit; None while there is none with rows."""
-    for name in card_at(model, commit).datasets:
+    for name in named_datasets(card_at(model, commit)):
         dataset = usable_dataset(model, name)
         head = branch_head(dataset) if dataset is not None else None
         if dataset is not None and head is not None and data_paths(dataset, head):
             return dataset.full_name, head
     return None
+
+
+def problems(metadata: dict[str, object], kind: str) -> list[tuple[tuple[str | int, ...], str]]:
+    """What a model's card says wrongly of its data: (path to the value, the rule which it breaks)."""
+    from compression_service.engine.calibration.settings import CHECKS
+
+    block = metadata.get("fithub")
+    if kind != "model" or not isinstance(block, dict):
+        return []
+    found: list[tuple[tuple[str | int, ...], str]] = []
+    for key, value in block.items():
+        if key in CHECKS:
+            found += [(("fithub", key, *path), rule) for path, rule in CHECKS[key](value)] if value is not None else []
+        elif key not in OTHER_KEYS:
+            found.append(
+                (("fithub", str(key)[:80]), f"is not known here; known are {', '.join((*CHECKS, *OTHER_KEYS))}")
+            )
+    return found
+
+
+OTHER_KEYS = ("recipes", "goal")  # of the block, which other rooms read

@@ -26,7 +26,7 @@ def specs(model: ModelProto, support: Path | None) -> list[Spec]:
     stateful_audio = ("sr" in names or "state" in names) and any(
         spec["name"].lower() in ("input", "audio", "x") and len(spec["shape"] or []) == 2 for spec in found
     )
-    preprocessing = _json(support, "preprocessor_config.json")
+    preprocessing = read_json(support, "preprocessor_config.json")
     for spec in found:
         _fill_by_weights(model, spec)
         spec["role"] = _role(spec, carried, stateful_audio)
@@ -35,7 +35,8 @@ def specs(model: ModelProto, support: Path | None) -> list[Spec]:
         if spec["role"] == "image":
             dims = spec["shape"]
             spec["channels_last"] = dims[1] not in (1, 3) and dims[3] in (1, 3)
-            spec["range"] = _image_range(model, spec["name"], preprocessing)
+            bytes_taken = spec["dtype"] == "uint8"
+            spec["range"] = (0.0, 255.0) if bytes_taken else _image_range(model, spec["name"], preprocessing)
     return found
 
 
@@ -43,10 +44,10 @@ def hints(support: Path | None) -> dict[str, int]:
     """{"tokens": longest sequence to use, "image": side} as far as configurations say it."""
     found: dict[str, int] = {"tokens": DEFAULT_TOKENS}
     for name in ("max_position_embeddings", "n_positions", "model_max_length"):
-        value = _json(support, "config.json").get(name)
+        value = read_json(support, "config.json").get(name)
         if isinstance(value, int) and value > 0:
             found["tokens"] = min(found["tokens"], value)
-    size = _json(support, "preprocessor_config.json").get("size")
+    size = read_json(support, "preprocessor_config.json").get("size")
     if isinstance(size, dict):
         size = size.get("height") or size.get("shortest_edge")
     if isinstance(size, int) and 0 < size <= 2048:
@@ -118,6 +119,9 @@ def _role(spec: Spec, carried: dict[str, str], stateful_audio: bool) -> str:
         return "string"
     if dtype == "bool":
         return "boolean"
+    image = len(dims) == 4 and (_is_image(dims[1], dims[2:]) or _is_image(dims[3], dims[1:3]))
+    if image and dtype == "uint8":
+        return "image"
     if dtype.startswith(("int", "uint")):
         if name in ("sr", "sample_rate", "sampling_rate"):
             return "rate"
@@ -125,7 +129,7 @@ def _role(spec: Spec, carried: dict[str, str], stateful_audio: bool) -> str:
             if word in name:
                 return role
         return "ids"
-    if len(dims) == 4 and (_is_image(dims[1], dims[2:]) or _is_image(dims[3], dims[1:3])):
+    if image:
         return "image"
     if stateful_audio and len(dims) == 2:
         return "audio"
@@ -148,7 +152,7 @@ def _vocabulary(model: ModelProto, name: str, support: Path | None) -> int:
                 table = scope.find(node.input[0])
                 if table is not None and len(table.dims) >= 2:
                     heights.append(int(table.dims[graph.attribute(node, "axis", 0)]))
-    stated = _json(support, "config.json").get("vocab_size")
+    stated = read_json(support, "config.json").get("vocab_size")
     if isinstance(stated, int) and stated > 0:
         heights.append(stated)
     return min(heights) if heights else 256
@@ -175,7 +179,8 @@ def _image_range(model: ModelProto, name: str, preprocessing: dict[str, Any]) ->
     return (0.0, 1.0)
 
 
-def _json(folder: Path | None, name: str) -> dict[str, Any]:
+def read_json(folder: Path | None, name: str) -> dict[str, Any]:
+    """A support file's object, {} where it is missing or none."""
     path = folder / name if folder is not None else None
     if path is None or not path.is_file() or path.is_symlink():
         return {}

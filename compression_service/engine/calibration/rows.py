@@ -1,4 +1,7 @@
-"""Rows of a dataset repository, by split: CSV, TSV, JSON, JSONL and Parquet, read by duckdb inside one folder."""
+"""Rows of a dataset repository, by split: CSV, TSV, JSON, JSONL and Parquet, read by duckdb inside one folder.
+
+Where there are none: images or sounds in folders (a row each), or lines of text.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from compression_service.engine.calibration import media
 
 READERS = {
     ".csv": "read_csv", ".tsv": "read_csv", ".json": "read_json", ".jsonl": "read_json", ".ndjson": "read_json",
@@ -17,6 +22,10 @@ SPLIT_NAMES = (
     ("test", re.compile(r"(^|[^a-z])(test|testing|eval|evaluation|heldout)([^a-z]|$)")),
 )
 ROWS_KEPT = 4000
+TEXT_LIMIT_BYTES = 32 * 1024 * 1024
+_NO_ROWS = re.compile(r"^(readme|licen[sc]e|requirements|copying|notice|citation|changelog)", re.IGNORECASE)
+# A folder beside the inputs which holds what is right for each of them, by the same name.
+_PARTNERS = (("mask", re.compile(r"^(masks?|annotations?|segmentations?)$")), ("clean", re.compile(r"^clean")))
 
 
 @dataclass
@@ -26,6 +35,7 @@ class Table:
     split: str
     columns: dict[str, list[Any]]
     files: list[str]
+    folder: Path | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
@@ -48,9 +58,70 @@ def read(folder: Path, seed: int) -> dict[str, Table]:
     for name in files:
         if Path(name).name not in ("dataset_info.json", "dataset_infos.json", "metadata.json"):
             by_split.setdefault(split_of(name), []).append(name)
-    if not by_split:
-        raise ValueError("it has no CSV, JSON or Parquet file")
-    return {split: _table(folder, split, names, seed) for split, names in by_split.items()}
+    tables = {split: _table(folder, split, names, seed) for split, names in by_split.items()}
+    if any(_of_media(table) for table in tables.values()):
+        return tables
+    files_as_rows = _media_tables(folder) or ({} if tables else _line_tables(folder))
+    if not tables and not files_as_rows:
+        raise ValueError("it has no CSV, JSON or Parquet file, no images, no WAV files and no text")
+    return files_as_rows or tables
+
+
+def _of_media(table: Table) -> bool:
+    return any(media.kind_of(values, table.folder, table.files) for values in table.columns.values())
+
+
+def _media_tables(folder: Path) -> dict[str, Table]:
+    """A row for each image or sound: its file, the name of its folder as label, and its partner (mask, clean sound)."""
+    endings = (*media.IMAGES, *media.SOUNDS)
+    found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in endings]
+    found = [path for path in found if path.is_file() and not path.is_symlink() and path.stat().st_size]
+    partners: dict[tuple[str, str], str] = {}
+    rows: dict[str, list[tuple[str, Path]]] = {}
+    sounds = sum(path.suffix.lower() in media.SOUNDS for path in found)
+    kept = media.SOUNDS if sounds * 2 > len(found) else media.IMAGES
+    for path in found:
+        name = path.relative_to(folder).as_posix()
+        role = next(
+            (key for key, pattern in _PARTNERS for part in path.parts[-4:-1] if pattern.match(part.lower())), None
+        )
+        if role:
+            partners[role, path.stem] = name
+        elif path.suffix.lower() in kept:
+            rows.setdefault(split_of(name), []).append((name, path))
+    tables = {}
+    for split, members in rows.items():
+        columns: dict[str, list[Any]] = {"audio" if kept == media.SOUNDS else "image": [name for name, _ in members]}
+        labels = [_label_of(path, folder) for _, path in members]
+        if all(labels) and len(set(labels)) > 1:
+            columns["label"] = labels
+        for role, _ in _PARTNERS:
+            values = [partners.get((role, path.stem)) for _, path in members]
+            if all(values):
+                columns[role] = values
+        tables[split] = Table(split, columns, [name for name, _ in members], folder)
+    return tables
+
+
+def _label_of(path: Path, folder: Path) -> str:
+    """The name of the folder which holds it, "" for one that is a split or the dataset itself."""
+    return "" if path.parent == folder or split_of(path.parent.name) != "all" else path.parent.name
+
+
+def _line_tables(folder: Path) -> dict[str, Table]:
+    tables: dict[str, Table] = {}
+    for path in sorted(folder.rglob("*.txt")):
+        if _NO_ROWS.match(path.name) or not path.is_file() or path.is_symlink():
+            continue
+        with path.open("rb") as stream:
+            text = stream.read(TEXT_LIMIT_BYTES).decode("utf-8", "replace")
+        lines = [line.strip() for line in text.splitlines() if len(line.strip()) > 1]
+        name = path.relative_to(folder).as_posix()
+        if lines:
+            table = tables.setdefault(split_of(name), Table(split_of(name), {"text": []}, [], folder))
+            table.columns["text"] += lines
+            table.files.append(name)
+    return tables
 
 
 def _table(folder: Path, split: str, names: list[str], seed: int) -> Table:
@@ -79,4 +150,4 @@ def _table(folder: Path, split: str, names: list[str], seed: int) -> Table:
         raise ValueError(f"{chosen[0]} cannot be read ({str(error).splitlines()[0][:160]})") from error
     finally:
         connection.close()
-    return Table(split, {head: [row[i] for row in rows] for i, head in enumerate(heads)}, chosen)
+    return Table(split, {head: [row[i] for row in rows] for i, head in enumerate(heads)}, chosen, folder)

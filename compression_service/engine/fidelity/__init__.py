@@ -13,10 +13,10 @@ from compression_service.engine.fidelity.agreement import (
 )
 from compression_service.engine.fidelity.intervals import bootstrap, wilson
 from compression_service.engine.fidelity.metrics.base import Outputs
-from compression_service.engine.fidelity.task import accuracy, flagged, task_metric
+from compression_service.engine.fidelity.task import accuracy, flagged, pipeline_metric, task_metric
 from compression_service.engine.fidelity.truth import Truth
 
 __all__ = [
     "LEAST_FIDELITY", "Agreement", "Outputs", "Truth", "accuracy", "bootstrap", "compare", "flagged",
-    "is_class_scores", "says_scores", "task_metric", "wilson",
+    "is_class_scores", "pipeline_metric", "says_scores", "task_metric", "wilson",
 ]  # fmt: skip

@@ -55,6 +55,14 @@ def task_metric(source: Outputs, variant: Outputs, truth: Truth | None) -> dict[
     }  # fmt: skip
 
 
+def pipeline_metric(
+    source: dict[str, Outputs], variant: dict[str, Outputs], truth: Truth | None
+) -> dict[str, Any] | None:
+    """task_metric of the last component whose outputs are of the metric's kind: a pipeline answers at its end."""
+    found = (task_metric(source[name], variant[name], truth) for name in reversed(list(source)))
+    return next((metric for metric in found if metric is not None), None)
+
+
 def _interval(metric: Metric, figures: np.ndarray) -> tuple[float | None, float | None]:
     if metric.counts_hits:
         return wilson(int(figures.sum()), len(figures))

@@ -7,7 +7,7 @@ from typing import Any
 from compression_service.jobs.files import Say, checkout
 from compression_service.jobs.models import Job
 from compression_service.jobs.services import enqueue
-from compression_service.variants.datasets import data_paths, usable_dataset
+from compression_service.variants.datasets import data_paths, named_datasets, usable_dataset
 from compression_service.variants.models import SourceModel, Variant
 from models_registry.cards.services import card_at
 
@@ -30,7 +30,7 @@ def bring_inputs(source: SourceModel, folder: Path, stop: Event, say: Say | None
     )
     task: dict[str, Any] = {"source": "source", "dataset": None, "dataset_info": None, "seed": 0, "seconds_cap": 60}
     if not source.dataset:
-        named = card_at(source.repository, source.commit).datasets
+        named = named_datasets(card_at(source.repository, source.commit))
         return task | ({"notes": [NO_DATASET.format(names=", ".join(named[:3]))]} if named else {})
     dataset = usable_dataset(source.repository, source.dataset)
     if dataset is None:  # deleted or hidden since

@@ -95,6 +95,15 @@ def percent(value: Any) -> str:
 
 
 @register.filter
+def of_metric(metric: dict[str, Any], key: str) -> str:
+    """A figure of a metric: a share as percent, what has another unit as it is."""
+    number, unit = _number(metric.get(key)), metric.get("unit") or ""
+    if number is None or metric.get("unit", "share") in ("share", None):
+        return percent(number)
+    return f"{number:,.2f} {unit}".strip()
+
+
+@register.filter
 def count(value: Any) -> str:
     """A whole number with its thousands apart."""
     number = _number(value)

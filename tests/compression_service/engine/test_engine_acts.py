@@ -14,7 +14,7 @@ import pytest
 from onnx import helper
 
 from compression_service.engine.calibration import mapping, rows
-from compression_service.engine.inputs import _split
+from compression_service.engine.calibration.linked import split as _split
 from compression_service.engine.measure import harness, session
 
 PROJECT = Path(__file__).parents[3]
@@ -232,7 +232,7 @@ def test_columns_find_their_input():
         mapping.find(table("all", 1, a=[1.0]), [spec], {}, None)
     with pytest.raises(mapping.MappingError, match="the card names nowhere"):
         mapping.find(wide, [spec], {"inputs": {"x": ["nowhere"]}}, None)
-    with pytest.raises(mapping.MappingError, match="images or other files"):
+    with pytest.raises(mapping.MappingError, match="neither images nor sounds"):
         mapping.find(table("all", 1, image=[{"bytes": b"x"}]), [spec], {}, None)
 
 

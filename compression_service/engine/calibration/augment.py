@@ -1,0 +1,114 @@
+"""More calibration inputs out of few: each is made from one calibration row, never from a row which evaluates.
+
+Images: moved, turned, scaled, mirrored, with noise. Sounds: louder or softer, moved in time, with noise. Tokens: some
+masked, some neighbours swapped. Numbers: noise of a share of their deviation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Feed = dict[str, np.ndarray]
+TURN_DEGREES = 10.0
+MOVE_SHARE = 0.08
+ZOOM = 0.1
+NOISE_SHARE = 0.02  # of an image's or a sound's deviation
+NUMBER_NOISE_SHARE = 0.05
+GAIN_DB = 6.0
+MASKED_SHARE = 0.15  # Devlin et al. 2019
+SWAPPED_SHARE = 0.1
+WORDS = {
+    "image": "shifts, crops, flips, rotations and noise",
+    "ids": "masked and shuffled tokens",
+    "audio": "noise, shifts and gain",
+    "signal": "noise",
+}
+
+
+def more(
+    feeds: list[Feed], specs: list[dict[str, Any]], wanted: int, rng: np.random.Generator, mask_id: int | None = None
+) -> tuple[list[Feed], str]:
+    """`feeds` followed by made ones up to `wanted`, and by what they were made; ([…], "") where nothing can be done."""
+    by_name = {spec["name"]: spec for spec in specs}
+    roles = {name: _role(by_name[name], feeds[0][name]) for name in feeds[0] if name in by_name}
+    kinds = [role for role in dict.fromkeys(roles.values()) if role in WORDS]
+    if not kinds or len(feeds) >= wanted:
+        return feeds, ""
+    spread = {name: np.std([feed[name] for feed in feeds], axis=0) for name, role in roles.items()
+              if role == "signal" and len({feed[name].shape for feed in feeds}) == 1}  # fmt: skip
+    made = list(feeds)
+    for index in range(wanted - len(feeds)):
+        feed = dict(feeds[index % len(feeds)])
+        for name, role in roles.items():
+            array = feed[name]
+            if role == "image":
+                feed[name] = image(array, rng, bool(by_name[name].get("channels_last", False)))
+            elif role == "ids":
+                feed[name] = tokens(array, rng, mask_id)
+            elif role == "audio":
+                feed[name] = sound(array.reshape(-1), rng).reshape(array.shape).astype(array.dtype)
+            elif role == "signal" and name in spread:
+                noise = rng.standard_normal(array.shape) * np.maximum(spread[name], np.std(array)) * NUMBER_NOISE_SHARE
+                feed[name] = (array + noise).astype(array.dtype)
+        made.append(feed)
+    return made, " and ".join(WORDS[kind] for kind in kinds)
+
+
+def _role(spec: dict[str, Any], array: np.ndarray) -> str:
+    role = str(spec.get("role", "signal"))
+    if role == "image":
+        return role if array.ndim == 4 and min(array.shape[1:3]) >= 1 else ""
+    if role in ("ids", "audio"):
+        return role
+    return "signal" if role == "signal" and array.dtype.kind == "f" else ""
+
+
+def image(array: np.ndarray, rng: np.random.Generator, channels_last: bool = False) -> np.ndarray:
+    """[1, C, H, W] or [1, H, W, C]: a bilinear affine map, the edge carried outwards, mirrored half of the time."""
+    planes = np.moveaxis(array[0], -1, 0) if channels_last else array[0]
+    values = planes.astype(np.float32)
+    height, width = values.shape[1:]
+    angle = np.deg2rad(rng.uniform(-TURN_DEGREES, TURN_DEGREES))
+    zoom = 1 + rng.uniform(-ZOOM, ZOOM)
+    rows, columns = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
+    if rng.random() < 0.5:
+        columns = -columns
+    down = (np.cos(angle) * rows - np.sin(angle) * columns) / zoom + (height - 1) / 2
+    right = (np.sin(angle) * rows + np.cos(angle) * columns) / zoom + (width - 1) / 2
+    down = np.clip(down + rng.uniform(-MOVE_SHARE, MOVE_SHARE) * height, 0, height - 1)
+    right = np.clip(right + rng.uniform(-MOVE_SHARE, MOVE_SHARE) * width, 0, width - 1)
+    top, left = down.astype(int), right.astype(int)
+    bottom, far = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
+    a, b = (down - top).astype(np.float32), (right - left).astype(np.float32)
+    upper = values[:, top, left] * (1 - b) + values[:, top, far] * b
+    lower = values[:, bottom, left] * (1 - b) + values[:, bottom, far] * b
+    made = upper * (1 - a) + lower * a
+    noise = rng.standard_normal(made.shape) * values.std() * NOISE_SHARE
+    made = np.clip(made + noise, values.min(), values.max())
+    made = np.rint(made) if array.dtype.kind in "ui" else made
+    return np.ascontiguousarray((np.moveaxis(made, 0, -1) if channels_last else made)[None].astype(array.dtype))
+
+
+def sound(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """[samples] → the same length: rolled, gained and with noise."""
+    gain = 10 ** (rng.uniform(-GAIN_DB, GAIN_DB) / 20)
+    moved = np.roll(wave.astype(np.float64), int(rng.integers(0, max(1, wave.size))))
+    noise = rng.standard_normal(wave.size) * wave.std() * NOISE_SHARE
+    return (gain * (moved + noise)).astype(wave.dtype)
+
+
+def tokens(ids: np.ndarray, rng: np.random.Generator, mask_id: int | None) -> np.ndarray:
+    """[1, T]: the first and the last token stay, they are a tokenizer's own marks."""
+    made = ids.copy().reshape(-1)
+    inner = np.arange(1, made.size - 1)
+    if not inner.size:
+        return ids
+    for place in inner[:-1][rng.random(max(0, inner.size - 1)) < SWAPPED_SHARE]:
+        made[place], made[place + 1] = made[place + 1], made[place]
+    hidden = inner[rng.random(inner.size) < MASKED_SHARE]
+    if not hidden.size:
+        hidden = inner[[int(rng.integers(0, inner.size))]]
+    made[hidden] = mask_id if mask_id is not None else rng.choice(made, size=hidden.size)
+    return made.reshape(ids.shape)
