@@ -146,6 +146,8 @@ def _of_rows(
                 "How pixels are scaled was guessed from the graph: say it in fithub.preprocessing, or push a"
                 " preprocessor_config.json."
             )
+        if one.carry:
+            linked.notes.append("Rows are no sequences: each was judged from an empty state.")
         for feed in [*feeds, *judged] if len(specs) < len(one.specs) else ():
             feed.update(_states(one.specs))
         linked.feeds[name] = (feeds, judged)

@@ -190,3 +190,83 @@ def test_public_models_on_public_data(tmp_path, name, dataset, block, metric, le
         outputs = [runner.outputs_of(session, feed) for feed in made.components["model"].evaluation]
         found = fidelity.pipeline_metric({"model": outputs}, {"model": outputs}, made.truth)
         assert found["value"] >= least and found["value"] == found["source_value"]
+
+
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[MASK]",
+    "[CLS]",
+    "[SEP]",
+    *["a", "man", "plays", "the", "guitar", "on", "stage", "dog", "runs", "fast"],
+]
+
+
+def text_folder(folder, architecture=None):
+    """A repository's support files: a tokenizer of words, and a config.json."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    folder.mkdir()
+    made = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    made.pre_tokenizer = Whitespace()
+    made.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(json.dumps({"architectures": [architecture] if architecture else []}))
+    return folder
+
+
+def language_model(width=len(WORDS), name="logits"):
+    table = numpy_helper.from_array(RNG.standard_normal((len(WORDS), width)).astype(np.float32), "table")
+    value = helper.make_tensor_value_info
+    return models.model(
+        [helper.make_node("Gather", ["table", "input_ids"], [name])],
+        [value("input_ids", TensorProto.INT64, ["b", "t"])], [value(name, TensorProto.FLOAT, ["b", "t", width])], [table],
+    )  # fmt: skip
+
+
+def sentence():
+    return " ".join(RNG.choice(WORDS[5:], size=int(RNG.integers(4, 12))))
+
+
+def judged(made, model):
+    feeds = made.components["model"].evaluation
+    table = numpy_helper.to_array(model.graph.initializer[0])
+    outputs = [{model.graph.output[0].name: table[feed["input_ids"]]} for feed in feeds]
+    return fidelity.pipeline_metric({"model": outputs}, {"model": outputs}, made.truth)
+
+
+def test_a_causal_language_model_is_judged_by_its_perplexity(tmp_path):
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    (rows / "corpus.txt").write_text("\n".join(sentence() for _ in range(60)))
+    model = language_model()
+    made = prepared(tmp_path, model, rows, support=text_folder(tmp_path / "support", "GPT2LMHeadModel"))
+    found = judged(made, model)
+    assert made.kind == "dataset" and found["name"] == "perplexity" and found["value"] > 1, made.notes
+    assert any("masked and shuffled tokens" in note for note in made.notes)
+    apart(made)
+
+
+def test_pairs_of_texts_with_scores_are_judged_by_spearman(tmp_path):
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    lines = [f"{sentence()},{sentence()},{RNG.uniform(0, 5):.2f}" for _ in range(200)]
+    (rows / "test.csv").write_text("\n".join(lines))
+    (rows / "dev.csv").write_text("\n".join(f"{sentence()},{sentence()},{index % 5}.5" for index in range(80)))
+    model = language_model(8, "last_hidden_state")
+    made = prepared(tmp_path, model, rows, support=text_folder(tmp_path / "support"))
+    found = judged(made, model)
+    assert found and (found["name"], found["count"]) == ("spearman", 200) and made.evaluation_count == 400
+    apart(made)
+
+
+def test_two_texts_go_into_one_input_of_a_classifier(tmp_path):
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    body = "\n".join(f"{sentence()},{sentence()},{index % 3}" for index in range(60))
+    (rows / "data.csv").write_text("premise,hypothesis,label\n" + body)
+    support = text_folder(tmp_path / "support", "BertForSequenceClassification")
+    made = prepared(tmp_path, language_model(), rows, support=support)
+    assert made.truth.kind == "classes" and made.truth.group == 1 and "together" in made.source
+    assert made.evaluation_count == len(made.truth.values) == 48
