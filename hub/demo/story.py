@@ -191,10 +191,14 @@ def table(rows: list[Row]) -> str:
     def cell(value: float | None, form: str, scale: float = 1.0) -> str:
         return "–" if value is None else form.format(value / scale)
 
-    lines = [f"   {'variant':<17}{'size KB':>9}{'memory MB':>11}{'p90 ms':>10}{'accuracy':>10}   "]
-    for row in rows:
+    made = [row for row in rows if row.status != "not_applicable"]
+    wide = max([17, *(len(row.name) + 2 for row in made)])
+    lines = [f"   {'variant':<{wide}}{'size KB':>9}{'memory MB':>11}{'p90 ms':>10}{'accuracy':>10}   "]
+    for row in made:
         figures = f"{cell(row.size_bytes, '{:.1f}', 1e3):>9}{cell(row.memory_bytes, '{:.1f}', 1e6):>11}"
         figures += f"{cell(row.p90_ms, '{:.4f}'):>10}{cell(row.accuracy, '{:.2%}'):>10}"
         note = row.note if row.status == "ready" else f"{row.status.replace('_', ' ')}: {row.note}"
-        lines.append(f"   {row.name:<17}{figures}   {note[:90]}".rstrip())
+        lines.append(f"   {row.name:<{wide}}{figures}   {note[:90]}".rstrip())
+    if len(made) < len(rows):
+        lines.append(f"   {len(rows) - len(made)} more recipes were not tried; the model's page says why for each.")
     return "\n".join(lines)
