@@ -67,6 +67,9 @@ def read(
         raise ValueError(wrong[0].removesuffix("; preprocessing was left out"))
     notes = [f"{problem}." for problem in settings.problems]
     tables = rows.read(dataset, seed)
+    if sum(map(len, tables.values())) < LEAST_ROWS:
+        tables, note = sequences.in_pieces(tables, settings)
+        notes += [note] if note else []
     calibration, evaluation, words = split(tables, seed, settings)
     sound = sequences.sound_column(evaluation[0], settings)
     if sound is not None:

@@ -22,6 +22,7 @@ CALIBRATION_SEQUENCES = 4
 EVALUATION_CLIPS = 256
 CALIBRATION_CLIPS = 64
 FEW_CLIPS = 16
+PIECE_S = 4.0
 
 Feed = dict[str, np.ndarray]
 Rows = tuple[Table, list[int]]
@@ -46,6 +47,35 @@ def sound_column(table: Table, settings: Settings) -> str | None:
     stated = [column for columns in settings.inputs.values() for column in columns if column in found]
     others = [name for name in found if name not in (settings.label, "clean")]
     return next(iter(stated or others), None)
+
+
+def in_pieces(tables: dict[str, Table], settings: Settings) -> tuple[dict[str, Table], str]:
+    """(tables whose few long sounds are cut into pieces of PIECE_S, a note); as they were where there is no sound."""
+    made: dict[str, Table] = {}
+    for split, table in tables.items():
+        column = sound_column(table, settings)
+        if column is None:
+            return tables, ""
+        others = [name for name in (settings.label, "clean") if name in table.columns]
+        columns: dict[str, list[Any]] = {str(name): [] for name in dict.fromkeys([column, *others])}
+        for row in range(len(table)):
+            try:
+                cells = {
+                    name: audio.decode(media.content(table.columns[name][row], table.folder, table.files))
+                    for name in columns
+                }
+            except media.MediaError:  # told with the others when the rows are read
+                return tables, ""
+            length = int(PIECE_S * cells[column][1])
+            count = min(samples.size * cells[column][1] // rate for samples, rate in cells.values()) // length
+            for name, (samples, rate) in cells.items():
+                size = int(PIECE_S * rate)
+                columns[name] += [audio.encode(samples[i * size : (i + 1) * size], rate) for i in range(count)]
+        made[split] = Table(split, columns, table.files, table.folder)
+    rows = sum(map(len, made.values()))
+    if rows == 0:
+        return tables, ""
+    return made, f"Few sounds were cut into {rows} pieces of {PIECE_S:g} s, which are the rows."
 
 
 def read(

@@ -270,3 +270,20 @@ def test_two_texts_go_into_one_input_of_a_classifier(tmp_path):
     made = prepared(tmp_path, language_model(), rows, support=support)
     assert made.truth.kind == "classes" and made.truth.group == 1 and "together" in made.source
     assert made.evaluation_count == len(made.truth.values) == 48
+
+
+def test_one_long_recording_is_cut_into_pieces(tmp_path):
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    (folder / "only.wav").write_bytes(wav(RNG.uniform(-0.5, 0.5, 8000 * 24), rate=8000))
+    made = prepared(tmp_path, models.lstm_with_state(), folder)
+    assert made.kind == "dataset" and any("cut into 6 pieces" in note for note in made.notes), made.notes
+    apart(made)
+
+
+def test_one_short_sound_is_too_few(tmp_path):
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    (folder / "only.wav").write_bytes(wav([0.1, 0.2]))
+    made = prepared(tmp_path, models.lstm_with_state(), folder)
+    assert made.kind == "generated" and any("it has only 1 rows" in note for note in made.notes), made.notes
