@@ -98,7 +98,7 @@ class TestWithTensorflow:
         assert component["inputs"][0]["shape"][1:] == [8, 8, 3]
         model = onnx.load(tmp_path / "out/onnx/model.onnx")
         assert {"Conv"} <= {node.op_type for node in model.graph.node}
-        assert [recipe["name"] for recipe in result["recipes"] if recipe["applies"]][:2] == ["onnx", "fp16"]
+        assert [recipe["name"] for recipe in result["recipes"] if recipe["applies"]][:2] == ["onnx", "int8-static"]
 
     def test_several_inputs_and_a_free_axis(self, sources, tmp_path):
         result = converted(sources / "two", tmp_path)
