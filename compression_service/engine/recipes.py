@@ -102,12 +102,12 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "int4-storage+int8", "1", "4 bits stored, 8-bit arithmetic", "_q4_int8",
         "Little more than half of int8's file with int8's speed: weights are unpacked while loading.",
-        (_embeddings(4, 32), _INT8, _stored(), _FOLDED, _CLEAN),
+        (_embeddings(4, 32), _INT8, _stored(), _CLEAN),
     ),
     Recipe(
         "int4-storage+int8-mixed", "1", "4 bits stored for most layers, 8-bit arithmetic", "_q4_int8_mixed",
         "As int4-storage+int8, with the most sensitive third of the weights kept in int8.",
-        (_embeddings(4, 32), _INT8, _stored(keep8=0.3, ends=True), _FOLDED, _CLEAN),
+        (_embeddings(4, 32), _INT8, _stored(keep8=0.3, ends=True), _CLEAN),
     ),
     Recipe(
         "prune-neurons-25+int8", "1", "A quarter of the hidden channels removed, then 8 bits", "_neurons25_int8",
@@ -123,7 +123,7 @@ RECIPES: tuple[Recipe, ...] = (
         "prune-neurons-25+int4-storage", "1", "A quarter of the hidden channels removed, 4 bits stored",
         "_neurons25_q4_int8",
         "The smallest with int8's arithmetic: fewer channels, and weights which are unpacked while loading.",
-        (_neurons(0.25), _embeddings(4, 32), _INT8, _stored(), _FOLDED, _CLEAN),
+        (_neurons(0.25), _embeddings(4, 32), _INT8, _stored(), _CLEAN),
     ),
     Recipe(
         "prune-neurons-25", "1", "A quarter of the hidden channels removed", "_neurons25",

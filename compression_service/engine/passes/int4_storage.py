@@ -16,7 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from compression_service.engine import graph
 from compression_service.engine.calibration import activations
-from compression_service.engine.errors import NotApplicableError
+from compression_service.engine.errors import NotApplicableError, first_line
 from compression_service.engine.passes.base import PassContext, PassOutcome, all_names, fresh_name, layer, plural, store
 from compression_service.engine.passes.rounding import TwoLevel, packed_nibbles, relative_error, two_level
 
@@ -56,7 +56,7 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
             f"There is no int8 weight of at least {SMALLEST_ELEMENTS:,} numbers which 4 bits could store."
         )
     taps = {w.tensor.name: (w.tap, len(w.integers), _rows(w)) for w in found}
-    seen = activations.moments(model, taps, context.calibration, context.work, context.seconds_cap)
+    seen, uncompensated = _moments(model, taps, context)
     made = {w.tensor.name: _coded(w, seen.get(w.tensor.name)) for w in found}
     kept = _kept(found, made, params["keep8"])
     names = all_names(model)
@@ -76,7 +76,17 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     words = f"{plural(len(found) - len(kept), 'int8 weight')} stored in 4 bits, unpacked while loading"
     if kept:
         words += f"; {plural(len(kept), 'layer')} kept in int8"
-    return PassOutcome(model, words, params, layers)
+    return PassOutcome(model, words + uncompensated, params, layers)
+
+
+def _moments(
+    model: ModelProto, taps: activations.Taps, context: PassContext
+) -> tuple[dict[str, activations.Moments], str]:
+    """The second moments of the layers' inputs, and "" or why there are none."""
+    try:
+        return activations.moments(model, taps, context.calibration, context.work, context.seconds_cap), ""
+    except Exception as error:  # some QDQ graphs (magika) run only when they are fused, which hides the inputs
+        return {}, f"; not compensated, for the graph does not run unfused ({first_line(error, 100)})"
 
 
 def _weights(model: ModelProto, largest: int) -> list[_Weight]:

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto
 from test_engine_passes import agreement, context
 
 from compression_service.engine import graph
+from compression_service.engine.applicability import PASSES, choices
 from compression_service.engine.errors import NotApplicableError
 from compression_service.engine.passes import embeddings, int4_storage, int8_dynamic, int8_static, weight_only
 from compression_service.engine.passes.base import PassContext
 from compression_service.engine.passes.rounding import inverse_factor, relative_error, rounded, two_level
+from compression_service.engine.recipes import RECIPES, recipe
 
 
 def correlated(rows: int, width: int, seed: int = 0) -> np.ndarray:
@@ -143,3 +146,24 @@ def test_inputs_never_seen_do_not_break_the_factor():
 def test_without_calibration_weights_are_rounded_to_nearest(tmp_path):
     outcome = weight_only.apply(models.mlp(), {}, PassContext(work=tmp_path))
     assert "rounded to nearest" in outcome.changed
+
+
+@pytest.mark.parametrize(
+    "name", [one.name for one in RECIPES if one.name.startswith(("int4-storage", "prune-neurons-25+int4"))]
+)
+def test_recipes_which_store_four_bits_leave_them_in_the_file(tmp_path, name):
+    """Folding the graph afterwards would unpack them: the file would be int8's and claim to be more."""
+    made = models.cnn() if "mixed" not in name else models.mlp(inputs=64, hidden=64, classes=64)
+    current, given_context = made, context(made, tmp_path)
+    for step in recipe(name).steps:
+        for chosen in choices(step, graph.normalise(current)):
+            try:
+                current = PASSES[chosen.name].apply(current, dict(chosen.params), given_context).model
+                break
+            except NotApplicableError:
+                continue
+    weights = [t for t in graph.tensors(current) if t.data_type == TensorProto.INT8 and len(t.dims) >= 2]
+    packed = [t for t in graph.tensors(current) if t.data_type == TensorProto.UINT8 and len(t.dims) == 3]
+    assert packed
+    if "mixed" not in name:
+        assert sum(map(graph.elements, weights)) < sum(map(graph.elements, packed))
