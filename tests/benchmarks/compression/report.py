@@ -125,7 +125,11 @@ def model_lines(task: dict[str, Any], made: list[dict[str, Any]], reference: dic
     }
     print(f"{model}: hypervolume of each tool: {', '.join(f'{tool} {volume:.4f}' for tool, volume in by_tool.items())}")
     print(f"{model}: hypervolume FitHub {volumes[0]:.4f}, all peers {volumes[1]:.4f}, ratio {ratio:.2f} (bar 1.10)")
-    spent = [sum(one["cost"]["cpu_s"] for one in made if (one["tool"] == family.TOOL) == own) for own in (True, False)]
+    # What a peer spent on a recipe that failed is no part of its family; FitHub's own failures are paid for by users.
+    counted = [one for one in made if one["tool"] == family.TOOL or not one["error"]]
+    spent = [
+        sum(one["cost"]["cpu_s"] for one in counted if (one["tool"] == family.TOOL) == own) for own in (True, False)
+    ]
     print(
         f"{model}: processor time FitHub {spent[0]:.1f} s, peers {spent[1]:.1f} s, ratio {spent[0] / max(spent[1], 1e-9):.2f} (bar 1.00)"
     )
