@@ -101,7 +101,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "int4-storage+int8", "1", "4 bits stored, 8-bit arithmetic", "_q4_int8",
-        "Little more than half of int8's file with int8's speed: weights are unpacked while loading.",
+        "Little more than half of int8's file with int8's speed; unpacking while loading takes memory once.",
         (_embeddings(4, 32), _INT8, _stored(), _CLEAN),
     ),
     Recipe(
