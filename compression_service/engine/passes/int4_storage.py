@@ -1,9 +1,9 @@
 """4 bits stored, int8 arithmetic: int8 weights kept as 4-bit codes times a small integer for each block.
 
 The file shrinks to little more than half of int8; while loading, the runtime folds the codes back into int8 weights, so
-the speed is that of int8, and the peak of memory is higher, for unpacking takes it once. Goes behind a pass which made
-int8 weights (QDQ or MatMulInteger), and nothing that folds may follow; the rounding error is compensated with the second
-moments that the quantized model itself sees. Sources: two-level scales as in llama.cpp's k-quants; compensation by GPTQ
+the speed is that of int8, and the peak of memory is higher, for unpacking takes it once. Goes behind a pass that made
+int8 weights (QDQ or MatMulInteger), and nothing may fold it after; the rounding error is compensated with the second
+moments that the quantized model itself sees. Sources: two-level scales as in llama.cpp's k-quants; GPTQ
 (Frantar et al. 2022, arXiv 2210.17323).
 """
 
