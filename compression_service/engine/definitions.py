@@ -14,6 +14,7 @@ from compression_service.engine.passes import PASS_NAMES
 NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{0,60}")
 SUFFIX = re.compile(r"_[a-z0-9_]+")
 BASELINE = "onnx"
+EXCLUDED = "Excluded by the card."
 _TEXTS = {"version": 20, "title": 200, "suffix": 60, "why": 500}  # key → most characters
 _KEYS = {"name", "steps", *_TEXTS}
 MOST_STEPS, MOST_PASSES_A_STEP = 12, 8

@@ -44,17 +44,18 @@ def save(model: ModelProto, path: Path, external: bool = False) -> list[Path]:
 
 def graphs(model: ModelProto) -> Iterator[GraphProto]:
     """The main graph, then every subgraph in depth-first order."""
-    yield from _graphs_below(model.graph)
+    yield from graphs_below(model.graph)
 
 
-def _graphs_below(graph: GraphProto) -> Iterator[GraphProto]:
+def graphs_below(graph: GraphProto) -> Iterator[GraphProto]:
+    """The graph, then every subgraph inside it in depth-first order."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _graphs_below(attribute.g)
+                yield from graphs_below(attribute.g)
             for inner in attribute.graphs:
-                yield from _graphs_below(inner)
+                yield from graphs_below(inner)
 
 
 def nodes(model: ModelProto) -> Iterator[NodeProto]:

@@ -15,7 +15,7 @@ from onnx import ModelProto
 
 from compression_service.engine import graph
 from compression_service.engine.applicability import verdicts
-from compression_service.engine.definitions import BASELINE, Recipe
+from compression_service.engine.definitions import BASELINE, EXCLUDED, Recipe
 from compression_service.engine.passes.base import float_weight_bytes, has_spatial_convolutions, sites
 
 MEGABYTE = 1_000_000
@@ -24,7 +24,7 @@ ALLOWANCE_MB = 100.0  # the allowance is for a model of this size; a larger one 
 LEAST_MATRIX_SHARE = 0.1
 
 # Processor seconds for a megabyte of float weights, and for the recipe itself (three runs over the inputs and more).
-# From `python -m tests.benchmarks.compression`: MiniLM (90 MB) and ResNet-20 (1.2 MB) on two cores of an EPYC Zen 4.
+# Rounded by hand from making MiniLM (90 MB) once on a busy EPYC Zen 4; a pass which is not named counts as nothing.
 SECONDS_A_MB = {
     "weight_only": 0.35, "embeddings": 0.05, "int8_dynamic": 0.03, "int8_static": 0.25, "fp16": 0.08,
     "prune_neurons": 0.6, "int4_storage": 0.3, "prune_magnitude": 0.03,
@@ -81,7 +81,7 @@ def plan(
         one["seconds"] = _seconds(one, megabytes)
         one["pinned"] = one["name"] in pinned
         if one["name"] in excluded:
-            one.update(applies=False, reason="Excluded by the card.")
+            one.update(applies=False, reason=EXCLUDED)
         elif one["applies"] and not one["pinned"] and (doubt := _no_use(one, normal)):
             one.update(applies=False, reason=f"{doubt} Pin it in the card to have it made all the same.")
     ordered = _ordered(found, normal, wishes.get("goal"))

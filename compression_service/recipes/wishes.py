@@ -7,7 +7,6 @@ from typing import Any
 from compression_service.engine.definitions import BASELINE
 
 GOALS = ("latency", "memory", "size", "fidelity", "energy")
-EXCLUDED = "Excluded by the card."
 _LISTS = ("pin", "exclude")
 _MOST_NAMES = 50
 _Problem = tuple[tuple[str | int, ...], str]

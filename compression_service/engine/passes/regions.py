@@ -78,7 +78,7 @@ def _names_in_subgraphs(main: GraphProto) -> set[str]:
     for node in main.node:
         for attribute in node.attribute:
             for inner in [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs:
-                for below in graph._graphs_below(inner):
+                for below in graph.graphs_below(inner):
                     for one in below.node:
                         names.update(one.input)
                     names.update(value.name for value in below.output)

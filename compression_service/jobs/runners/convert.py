@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from compression_service.engine.definitions import BASELINE, Recipe
+from compression_service.engine.definitions import BASELINE, EXCLUDED, Recipe
 from compression_service.engine.errors import RefusedError
 from compression_service.engine.recipes import RECIPES, from_json
 from compression_service.jobs.files import checkout
@@ -15,7 +15,7 @@ from compression_service.jobs.sandbox import SandboxFailed
 from compression_service.jobs.services import enqueue
 from compression_service.jobs.slot import machine_slot
 from compression_service.recipes.services import added_recipes
-from compression_service.recipes.wishes import EXCLUDED, Wishes, notes, wishes_of
+from compression_service.recipes.wishes import Wishes, notes, wishes_of
 from compression_service.variants import services
 from compression_service.variants.models import Variant
 from models_registry.cards.services import card_at
