@@ -43,7 +43,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
 
         return make(task["recipe"], Path(task["baseline"]), Path(task["out"]), _request(task), work, report)
     if act == "measure":
-        from compression_service.engine.measure.session import measure
+        from compression_service.engine.measuring import measure
 
         return measure(task, _request(task.get("inputs") or {}), work, report)
     raise RefusedError(f"The engine knows convert, make and measure, not {act!r}.")

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from compression_service.engine.measure.feeds import save as save_feeds
 from compression_service.engine.sayings import in_words
 
 Feed = dict[str, np.ndarray]
@@ -51,20 +52,6 @@ def in_fresh_process(task: dict[str, Any], work: Path, name: str) -> dict[str, A
         raise RunError(f"the process which ran it was ended by signal {-done.returncode}")
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     raise RunError(lines[-1][:240] if lines else f"the process which ran it ended with code {done.returncode}")
-
-
-def save_feeds(feeds: list[Feed], path: Path) -> None:
-    """Feeds as one .npz: `s/<name>` stacked where all shapes are equal, else `r/<name>/<i>`."""
-    arrays: dict[str, np.ndarray] = {"count": np.asarray(len(feeds))}
-    for name in feeds[0] if feeds else []:
-        column = [feed[name] for feed in feeds]
-        if column[0].dtype == object:
-            column = [array.astype(str) for array in column]
-        if len({array.shape for array in column}) == 1:
-            arrays[f"s/{name}"] = np.stack(column)
-        else:
-            arrays.update({f"r/{name}/{i}": array for i, array in enumerate(column)})
-    np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def load_feeds(path: Path) -> list[Feed]:

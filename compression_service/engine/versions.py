@@ -5,8 +5,11 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
+from compression_service.engine.measure.session import HARNESS_VERSION
+
+__all__ = ["ENGINE_VERSION", "HARNESS_VERSION", "versions"]
+
 ENGINE_VERSION = "1"
-HARNESS_VERSION = "3"
 
 
 def versions() -> dict[str, str]:

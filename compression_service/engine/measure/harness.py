@@ -2,8 +2,8 @@
 
 A process of its own which imports numpy and onnxruntime and nothing else, since the runtime never gives memory back.
 TASK: {"components": [{"path", "inputs": npz, "carry"}], "files": [paths to drop from the page cache], "empty_model",
-"threads", "cpus": [numbers], "seconds", "least_runs", "seconds_cap", "cold": bool, "warmup": {"seconds", "runs",
-"seconds_cap", "window_runs", "difference"}}. Times in ms, memory in bytes.
+"threads", "cpus": [numbers], "limit_bytes": of the address space or null, "seconds", "least_runs", "seconds_cap",
+"cold": bool, "warmup": {"seconds", "runs", "seconds_cap", "window_runs", "difference"}}. Times in ms, memory in bytes.
 """
 
 import json
@@ -23,6 +23,10 @@ def main(task_path: str, result_path: str) -> None:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
     if task["cpus"]:
         os.sched_setaffinity(0, task["cpus"])
+    if task.get("limit_bytes"):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (task["limit_bytes"], task["limit_bytes"]))
     import numpy as np
     import numpy.random  # nearly every program which feeds a model has it, so it belongs to the figure
     import onnxruntime
@@ -50,10 +54,17 @@ def main(task_path: str, result_path: str) -> None:
     pipeline = _Pipeline(sessions, task["components"], feeds)
     warmup = _warm_up(pipeline, task["warmup"])
     warmed = memory()  # the peak is taken here: later only the list of samples grows
+    idle_watts = _idle_watts()
     cpu_before, wait_before, elapsed_before = _cpu_times(), _waited_ns(), time.perf_counter_ns()
+    own_before, joules_before = time.process_time_ns(), _joules()
     samples = _measure(pipeline, task)
+    joules_after, own_ns = _joules(), time.process_time_ns() - own_before
     elapsed_ns = time.perf_counter_ns() - elapsed_before
     cpu_after, waited_ns = _cpu_times(), _waited_ns() - wait_before
+    energy = None
+    if joules_before is not None and joules_after is not None and idle_watts is not None:
+        spent = joules_after - joules_before
+        energy = {"joules": spent, "idle_watts": idle_watts, "seconds": elapsed_ns / 1e9} if spent >= 0 else None
     ended = memory()
     result = {
         "load_ms": load_ms,
@@ -61,6 +72,8 @@ def main(task_path: str, result_path: str) -> None:
         "cold_impossible": why_not,
         "samples_ms": [round(sample, 6) for sample in samples],
         "seconds": elapsed_ns / 1e9,
+        "cpu_ms": own_ns / 1e6,
+        "energy": energy,
         "warmup": warmup,
         "memory": {"baseline": baseline, "loaded": loaded, "warmed": warmed, "end": ended},
         "noise": {
@@ -148,9 +161,9 @@ def _median(values):
 
 
 def memory():
-    """VmHWM (peak), RssAnon and RssFile of this process in bytes; None where the kernel does not say."""
-    found: dict[str, int | None] = {"peak": None, "anonymous": None, "file_backed": None}
-    keys = {"VmHWM": "peak", "RssAnon": "anonymous", "RssFile": "file_backed"}
+    """VmHWM (peak), RssAnon, RssFile and VmPeak (address space) of this process in bytes; None where it is not said."""
+    found: dict[str, int | None] = {"peak": None, "anonymous": None, "file_backed": None, "space": None}
+    keys = {"VmHWM": "peak", "RssAnon": "anonymous", "RssFile": "file_backed", "VmPeak": "space"}
     try:
         with open("/proc/self/status", encoding="ascii", errors="replace") as file:
             for line in file:
@@ -207,6 +220,33 @@ def _share(before, after, field):
         return None
     total = sum(after[:8]) - sum(before[:8])
     return (after[field] - before[field]) / total if total > 0 else 0.0
+
+
+POWERCAP = "/sys/class/powercap"
+IDLE_S = 0.5
+
+
+def _joules():
+    """What the processor packages' own meters (RAPL) say in all; None where there are none, or they may not be read."""
+    total, found = 0.0, False
+    try:
+        for name in os.listdir(POWERCAP):  # noqa: PTH208 (no pathlib: imports are part of the baseline)
+            if name.startswith("intel-rapl:") and name.count(":") == 1:
+                with open(f"{POWERCAP}/{name}/energy_uj", encoding="ascii") as file:
+                    total, found = total + int(file.read()) / 1e6, True
+    except (OSError, ValueError):
+        return None
+    return total if found else None
+
+
+def _idle_watts():
+    """The watts of the machine while this process rests; None without a meter."""
+    before, began = _joules(), time.perf_counter()
+    if before is None:
+        return None
+    time.sleep(IDLE_S)
+    after = _joules()
+    return None if after is None or after < before else (after - before) / (time.perf_counter() - began)
 
 
 def _waited_ns():

@@ -1,40 +1,40 @@
 """A measuring session: the source first and last, variants interleaved A B C … C B A, each window a fresh process.
 
 measuring.md §1 rules 1–6 and 10: every variant gets two windows, the first loads cold and the second warm; a drifting
-or disturbed session is redone once and marked noisy when it stays so.
+or disturbed session is redone once and marked noisy when it stays so. Last, each variant runs once under a limit.
+The folder is shared with the light client (docs/decisions/0014): it imports numpy and nothing of the engine.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-from google.protobuf.message import DecodeError
-from onnx import TensorProto, helper
-
-from compression_service.engine import graph, runner
-from compression_service.engine import inputs as inputs_module
-from compression_service.engine.errors import RefusedError
-from compression_service.engine.inputs import Inputs, Request
-from compression_service.engine.measure import machine, statistics
-from compression_service.engine.versions import HARNESS_VERSION, versions
+from . import machine, statistics
 
 Progress = Callable[[float, str], None]
 SOURCE = "onnx"
+HARNESS_VERSION = "4"
 DRIFT_LIMIT = 0.05
 STEAL_LIMIT = 0.01
 WAIT_LIMIT = 0.05
-FEEDS_KEPT = 8
-FEEDS_KEPT_BYTES = 4 * 1024 * 1024  # what the measuring process holds beside the model
+PATIENCE_S = 120.0  # beyond a window's own cap: to load the model, and to end the inference under way
+LIMIT_STEP_BYTES = 32 * 1024 * 1024  # a limit which a variant ran within is the next multiple of this
+# x → Identity → y, one float: what a session costs without a model.
+EMPTY_MODEL = (
+    b'\x08\x07:;\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x05emptyZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
+
+
+class SessionError(Exception):
+    """The source cannot be measured, so nothing can. The message is a sentence."""
 
 
 @dataclass
@@ -62,88 +62,41 @@ class Subject:
         return sum(path.stat().st_size for path in self.all_files)
 
 
-def measure(
-    task: dict[str, Any], request: Request, work: Path, progress: Progress = lambda _f, _m: None
-) -> dict[str, Any]:
-    """Measure task["source"] and task["variants"]; returns the result of the act `measure` (see __main__)."""
-    work.mkdir(parents=True, exist_ok=True)
-    source = _subject({"name": SOURCE, **task["source"]})
-    variants = [_subject(entry) for entry in task.get("variants", [])]
-    progress(0.02, "Preparing the inputs")
-    shapes = _prepare_inputs(source, request, work)
-    seconds = float(task.get("seconds", 10))
-    session = _Session(work, seconds, task.get("seconds_cap"))
+def take(
+    source: Subject, variants: list[Subject], shapes: dict[str, Any], work: Path, *, seconds: float,
+    seconds_cap: float | None, threads: list[int], progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
+    """{"records", "device", "drift"} of a session at each number of threads (0: all cores). Raises SessionError.
+
+    `shapes` goes into every record; the feeds of component `i` lie in `work` as feeds-i.npz, its state as carry-i.json.
+    """
+    if source.error:
+        raise SessionError(f"The source model cannot be measured: {source.error}.")
+    session = _Session(work, seconds, seconds_cap)
     records: list[dict[str, Any]] = []
     drift: dict[str, Any] = {}
-    threads_wanted = _threads(task.get("threads") or [1, 0])
-    for position, threads in enumerate(threads_wanted):
-        low, share = 0.05 + 0.95 * position / len(threads_wanted), 0.95 / len(threads_wanted)
+    wanted = _threads(threads)
+    for position, count in enumerate(wanted):
+        low, share = 0.05 + 0.9 * position / len(wanted), 0.9 / len(wanted)
 
         def step(fraction: float, message: str, low: float = low, share: float = share) -> None:
             progress(low + share * fraction, message)
 
-        drift[str(threads)] = session.run(source, variants, threads, step)
+        drift[str(count)] = session.run(source, variants, count, step)
         for subject in (source, *variants):
-            records.append(_record(subject, source, threads, drift[str(threads)], session, shapes))
-    progress(1.0, "Measured")
-    return {
-        "records": records,
-        "device": machine.profile(),
-        "identity": _identity([source, *variants], task),
-        "drift": drift,
-    }
-
-
-def _subject(entry: dict[str, Any]) -> Subject:
-    root = Path(entry.get("root") or ".").resolve()
-    subject = Subject(entry["name"], root, entry["components"], list(entry.get("files") or []))
-    for path in subject.paths:
-        if not path.is_file():
-            subject.error = f"{path.name} is not there"
-            continue
-        subject.model_files.append(path)
-        try:
-            model = onnx.load(str(path), load_external_data=False)
-        except (DecodeError, ValueError):
-            subject.error = f"{path.name} is not a readable ONNX file"
-            continue
-        fields = (graph.external_fields(tensor) for tensor in graph.tensors(model))
-        external = sorted({found["location"] for found in fields if found and found.get("location")})
-        subject.model_files.extend(path.parent / name for name in external if (path.parent / name).is_file())
-    return subject
+            records.append(_record(subject, source, count, drift[str(count)], session, shapes))
+    progress(0.96, "Running each variant under a limit")
+    for record in records:
+        if not record.get("error"):
+            subject = next(one for one in (source, *variants) if one.name == record["variant"])
+            record["ran_within"] = session.within(subject, record["threads"], record)
+    return {"records": records, "device": machine.profile(), "drift": drift}
 
 
 def _threads(wanted: list[int]) -> list[int]:
     """0 means all cores; a number of threads is measured once."""
     cores = machine.cores()
     return list(dict.fromkeys(min(cores, number) if number > 0 else cores for number in wanted))
-
-
-def _prepare_inputs(source: Subject, request: Request, work: Path) -> dict[str, dict[str, Any]]:
-    """Write the feeds of each component, all of one shape; returns what they look like."""
-    if source.error:
-        raise RefusedError(f"The source model cannot be measured: {source.error}.")
-    names = [component.get("name") or f"component-{i}" for i, component in enumerate(source.components)]
-    models = {name: (graph.load(path), path) for name, path in zip(names, source.paths, strict=True)}
-    prepared: Inputs = inputs_module.prepare(models, request, work / "inputs")
-    shapes: dict[str, dict[str, Any]] = {}
-    for number, name in enumerate(names):
-        component = prepared.components[name]
-        feeds = _one_shape(component.evaluation)
-        runner.save_feeds(feeds, work / f"feeds-{number}.npz")
-        (work / f"carry-{number}.json").write_text(json.dumps(component.carry), encoding="utf-8")
-        shapes[name] = {key: _described(array, [feed[key] for feed in feeds]) for key, array in feeds[0].items()}
-    shapes["_"] = {"kind": prepared.kind, "source": prepared.source, "notes": prepared.notes}
-    return shapes
-
-
-def _one_shape(feeds: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Up to FEEDS_KEPT feeds with the shapes of the feed of median size: mixed lengths would mix latencies."""
-    ordered = sorted(feeds, key=lambda feed: sum(array.size for array in feed.values()))
-    median = {name: array.shape for name, array in ordered[len(ordered) // 2].items()}
-    same = [feed for feed in feeds if {name: array.shape for name, array in feed.items()} == median]
-    size_bytes = sum(array.nbytes for array in same[0].values())
-    return same[: max(1, min(FEEDS_KEPT, FEEDS_KEPT_BYTES // max(1, size_bytes)))]
 
 
 class _Session:
@@ -156,13 +109,7 @@ class _Session:
         self.window_cap = (seconds_cap or 3 * seconds) / 2
         self.number = 0
         self.empty_model = work / "empty.onnx"
-        value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
-        out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
-        empty = helper.make_model(
-            helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "empty", [value], [out]),
-            opset_imports=[helper.make_opsetid("", 13)], ir_version=7,
-        )  # fmt: skip
-        self.empty_model.write_bytes(empty.SerializeToString(deterministic=True))
+        self.empty_model.write_bytes(EMPTY_MODEL)
 
     def run(self, source: Subject, variants: list[Subject], threads: int, progress: Progress) -> dict[str, Any]:
         """A B C … C B A with the source outside; one more time when it was disturbed. Returns the source's drift."""
@@ -201,7 +148,7 @@ class _Session:
             else:
                 subject.windows.append(window)
         if source.error:
-            raise RefusedError(f"The source model cannot be measured: {source.error}")
+            raise SessionError(f"The source model cannot be measured: {source.error}")
         first, last = (statistics.latency(window["samples_ms"])["p50"] for window in source.windows)
         change = last / first - 1
         return {"first_p50_ms": first, "last_p50_ms": last, "change": change, "noisy": abs(change) > DRIFT_LIMIT}
@@ -219,8 +166,22 @@ class _Session:
         reasons += [reason for window in subject.windows for reason in _window_noise(window)]
         return "; ".join(dict.fromkeys(reasons))
 
-    def window(self, subject: Subject, threads: int, cold: bool) -> dict[str, Any] | str:
-        """One fresh process; its result, or a sentence when it failed."""
+    def within(self, subject: Subject, threads: int, record: dict[str, Any]) -> dict[str, Any] | None:
+        """{"bytes", "by"}: the limit under which it loaded and ran once more; None where it did not, or none holds.
+
+        The limit is of the address space, which holds all that VmHWM counts and more: who runs within it needs no more.
+        """
+        spaces = [window["memory"]["end"].get("space") for window in subject.windows]
+        if not spaces or None in spaces or record["peak_memory_bytes"] is None:
+            return None
+        limit = -(-max(spaces) // LIMIT_STEP_BYTES) * LIMIT_STEP_BYTES
+        window = self.window(subject, threads, cold=False, limit_bytes=limit)
+        return None if isinstance(window, str) else {"bytes": limit, "by": "rlimit of the address space"}
+
+    def window(
+        self, subject: Subject, threads: int, cold: bool, limit_bytes: int | None = None
+    ) -> dict[str, Any] | str:
+        """One fresh process; its result, or a sentence when it failed. Under a limit it runs a few times only."""
         self.number += 1
         task_path, result_path = (
             self.work / f"window-{self.number}.json",
@@ -239,12 +200,16 @@ class _Session:
             "seconds_cap": max(self.seconds / 2, self.window_cap),
             "warmup": {"runs": 10, "seconds": short, "seconds_cap": max(5 * short, 0.5),
                        "window_runs": 5, "difference": 0.03},
+            "limit_bytes": limit_bytes,
         }  # fmt: skip
+        if limit_bytes is not None:
+            task |= {"seconds": 0.0, "least_runs": 2, "seconds_cap": 0.0}
+            task["warmup"] = {"runs": 2, "seconds": 0.0, "seconds_cap": 0.0, "window_runs": 1, "difference": 1.0}
         task_path.write_text(json.dumps(task), encoding="utf-8")
-        patience_s = task["seconds_cap"] + task["warmup"]["seconds_cap"] + runner.PATIENCE_S
+        patience_s = task["seconds_cap"] + task["warmup"]["seconds_cap"] + PATIENCE_S
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "compression_service.engine.measure.harness", str(task_path), str(result_path)],
+                [sys.executable, "-m", f"{__package__}.harness", str(task_path), str(result_path)],
                 capture_output=True, text=True, check=False, errors="replace", timeout=patience_s,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
@@ -258,17 +223,7 @@ class _Session:
         return window
 
 
-def _described(array: np.ndarray, fed: list[np.ndarray]) -> dict[str, Any]:
-    """Shape and type of an input; the value too of one which is a setting (a sample rate): others run another graph."""
-    described: dict[str, Any] = {"shape": list(array.shape), "dtype": str(array.dtype)}
-    if array.size == 1 and array.dtype.kind in "iub" and all(np.array_equal(array, other) for other in fed):
-        described["value"] = array.item()
-    return described
-
-
 def _first_cpus(threads: int) -> list[int]:
-    import os
-
     return sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else []
 
 
@@ -336,6 +291,8 @@ def _figures(subject: Subject) -> dict[str, Any]:
         "samples_ms": thin,
         "samples_note": "" if len(thin) == len(samples) else f"{len(thin)} of {len(samples)} samples, evenly taken",
         "seconds": sum(window["seconds"] for window in windows),
+        "cpu_ms": sum(window["cpu_ms"] for window in windows) / len(samples),
+        "energy": _energy(windows, len(samples)),
         "warmup": {
             "runs": sum(window["warmup"]["runs"] for window in windows),
             "seconds": sum(window["warmup"]["seconds"] for window in windows),
@@ -346,37 +303,16 @@ def _figures(subject: Subject) -> dict[str, Any]:
     }
 
 
+def _energy(windows: list[dict[str, Any]], runs: int) -> dict[str, Any] | None:
+    """{"mj", "method", "watts_idle"} an inference from the processor's own meter; None where there is none to read."""
+    found = [window["energy"] for window in windows]
+    if any(one is None for one in found):
+        return None
+    joules = sum(one["joules"] - one["idle_watts"] * one["seconds"] for one in found)
+    idle = sum(one["idle_watts"] for one in found) / len(found)
+    return {"mj": max(0.0, joules) * 1000 / runs, "method": "rapl", "watts_idle": idle}
+
+
 def _largest(values: Any) -> int | None:
     known = [value for value in values if value is not None]
     return max(known) if known else None
-
-
-def _identity(subjects: list[Subject], task: dict[str, Any]) -> dict[str, Any]:
-    """What was measured with what (rule 10): sha256 of every file, versions, opsets, harness, time."""
-    recipes = {entry["name"]: entry.get("version") for entry in task.get("variants", [])}
-    return {
-        "variants": {
-            subject.name: {
-                "recipe_version": recipes.get(subject.name),
-                "files": {path.relative_to(subject.root).as_posix(): _sha256(path) for path in subject.all_files},
-                "opset": [_opset(path) for path in subject.paths if path.is_file()],
-            }
-            for subject in subjects
-        },
-        "versions": versions(),
-        "provider": "CPUExecutionProvider",
-        "harness": HARNESS_VERSION,
-        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _opset(path: Path) -> int | None:
-    try:
-        return graph.opset(onnx.load(str(path), load_external_data=False))
-    except Exception:  # an unreadable variant has its own record with the error
-        return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

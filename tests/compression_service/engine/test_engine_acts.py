@@ -15,7 +15,7 @@ from onnx import helper
 
 from compression_service.engine.calibration import mapping, rows
 from compression_service.engine.calibration.linked import split as _split
-from compression_service.engine.measure import harness, session
+from compression_service.engine.measure import feeds, harness
 
 PROJECT = Path(__file__).parents[3]
 
@@ -94,7 +94,7 @@ def test_convert_make_and_measure_with_a_dataset(tmp_path):
     assert int8["latency_ms"]["count"] >= 662 and int8["latency_ms"]["p99"] >= int8["latency_ms"]["p50"]
     assert len(int8["samples_ms"]) <= 2000
     assert int8["peak_memory_bytes"] > int8["baseline_memory_bytes"] > 10_000_000
-    assert int8["input_shapes"]["model"]["x"] == {"shape": [1, 64], "dtype": "float32"}
+    assert int8["input_shapes"]["model"]["x"] == {"shape": [1, 64], "dtype": "float32", "range": [0.0, 1.0]}
     assert measured["identity"]["variants"]["int8-dynamic"]["files"].keys() == {"onnx/model_int8.onnx"}
     assert measured["drift"]["1"]["first_p50_ms"] > 0
 
@@ -238,10 +238,10 @@ def test_columns_find_their_input():
 
 def test_the_value_of_a_setting_is_published_and_that_of_data_is_not():
     rate, other = np.array(16000, np.int64), np.array([8000], np.int64)
-    assert session._described(rate, [rate, rate]) == {"shape": [], "dtype": "int64", "value": 16000}
-    assert session._described(other, [other, rate.reshape(1)]) == {"shape": [1], "dtype": "int64"}
-    assert "value" not in session._described(np.zeros((1,), np.float32), [np.zeros((1,), np.float32)])
-    assert "value" not in session._described(np.zeros((2,), np.int64), [np.zeros((2,), np.int64)])
+    assert feeds.described(rate, [rate, rate]) == {"shape": [], "dtype": "int64", "value": 16000}
+    assert feeds.described(other, [other, rate.reshape(1)]) == {"shape": [1], "dtype": "int64", "range": [8000, 16000]}
+    assert "value" not in feeds.described(np.zeros((1,), np.float32), [np.zeros((1,), np.float32)])
+    assert "value" not in feeds.described(np.zeros((2,), np.int64), [np.zeros((2,), np.int64)])
 
 
 def test_a_slow_model_is_warmed_by_two_runs():

@@ -34,6 +34,7 @@ def endless():
 @pytest.fixture
 def short_patience(monkeypatch):
     monkeypatch.setattr(runner, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(session, "PATIENCE_S", 2.0)
 
 
 def test_a_model_which_never_ends_is_refused_with_a_sentence(tmp_path, short_patience):

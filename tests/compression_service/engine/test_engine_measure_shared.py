@@ -1,0 +1,119 @@
+"""The measuring module which worker and client share: self-contained, its models as bytes, its limits real."""
+
+from __future__ import annotations
+
+import ast
+import sys
+
+import engine_models as models
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from compression_service.engine import runner
+from compression_service.engine.measure import bench, feeds, harness, session
+from tests.live.hub_process import PROJECT
+
+FOLDER = PROJECT / "compression_service" / "engine" / "measure"
+
+
+def test_the_module_imports_itself_numpy_and_onnxruntime_only():
+    allowed = {*sys.stdlib_module_names, "numpy", "onnxruntime"}
+    for path in FOLDER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            outside = [name for name in names if name.partition(".")[0] not in allowed]
+            assert not outside, f"{path.name} imports {outside}"
+
+
+def test_the_empty_model_is_what_onnx_would_write():
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "empty", [value], [out])
+    built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    assert built.SerializeToString(deterministic=True) == session.EMPTY_MODEL
+
+
+def test_the_product_is_a_valid_model_with_the_right_answer():
+    weights = np.eye(bench.SIDE, dtype=np.float32) * 3
+    made = onnx.load_from_string(bench.product_model("MatMul", (1, 1, 1), weights.tobytes()))
+    onnx.checker.check_model(made, full_check=True)
+    x = np.random.default_rng(0).random((bench.SIDE, bench.SIDE), np.float32)
+    import onnxruntime
+
+    run = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert np.allclose(run.run(None, {"x": x})[0], 3 * x)
+
+
+def test_a_machine_is_measured_in_far_less_than_half_a_minute(tmp_path, monkeypatch):
+    found = bench.measure(tmp_path)
+    one = found["threads"]["1"]
+    assert found["seconds"] < 30 and min(one[key] for key in ("fp32_gflops", "int8_gops", "copy_gb_s")) > 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def subject(tmp_path):
+    path = models.saved(models.mlp(), tmp_path / "model.onnx")
+    made = np.zeros((1, 8), np.float32)
+    feeds.save([{"x": made}], tmp_path / "feeds-0.npz")
+    (tmp_path / "carry-0.json").write_text("{}")
+    return session.Subject("onnx", tmp_path, [{"name": "model", "path": "model.onnx"}], [], [path])
+
+
+def test_a_variant_runs_within_a_limit_and_not_within_one_that_is_too_low(tmp_path, subject):
+    models_input = onnx.load(str(subject.paths[0])).graph.input[0]
+    shape = [dim.dim_value or 1 for dim in models_input.type.tensor_type.shape.dim]
+    feeds.save([{models_input.name: np.zeros(shape, np.float32)}], tmp_path / "feeds-0.npz")
+    run = session._Session(tmp_path, 0.2, None)
+    subject.windows = [run.window(subject, threads=1, cold=False)]
+    peak = subject.windows[0]["memory"]["warmed"]["peak"]
+    proven = run.within(subject, 1, {"peak_memory_bytes": peak})
+    assert proven["bytes"] >= peak and "rlimit" in proven["by"]
+    assert isinstance(run.window(subject, 1, cold=False, limit_bytes=peak // 2), str)
+
+
+def test_energy_of_the_processors_own_meter_leaves_idle_out(tmp_path, monkeypatch):
+    for package, microjoules in (("intel-rapl:0", 2_000_000), ("intel-rapl:0:0", 999), ("other", 5)):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "energy_uj").write_text(f"{microjoules}\n")
+    monkeypatch.setattr(harness, "POWERCAP", str(tmp_path))
+    assert harness._joules() == 2.0  # sub-domains are part of their package
+    windows = [{"energy": {"joules": 30.0, "idle_watts": 10.0, "seconds": 2.0}}] * 2
+    assert session._energy(windows, 100)["mj"] == pytest.approx(200.0)
+    assert session._energy([*windows, {"energy": None}], 100) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(1, 4), max_size=3),
+    st.sampled_from(["float32", "float16", "int64", "int8", "uint8", "bool"]),
+    st.integers(0, 2**31),
+)
+def test_inputs_made_again_have_the_shape_type_and_range_of_those_which_were_fed(shape, dtype, seed):
+    rng = np.random.default_rng(seed)
+    fed = [rng.integers(0, 50, shape).astype(dtype) for _ in range(3)]
+    wanted = {"x": feeds.described(fed[0], fed)}
+    for feed in feeds.made_again(wanted, 2, seed):
+        array = np.asarray(feed["x"])
+        assert array.shape == tuple(shape) and array.dtype == np.dtype(dtype)
+        if "range" in wanted["x"]:
+            low, high = wanted["x"]["range"]
+            assert (array.astype(float) >= low - 1e-2).all() and (array.astype(float) <= high + 1e-2).all()
+
+
+@pytest.mark.parametrize("wanted", [{}, {"shape": "x", "dtype": "int8"}, {"shape": [1], "dtype": "no such"}, None])
+def test_a_description_which_says_nothing_is_refused(wanted):
+    with pytest.raises(feeds.FeedError, match="does not say"):
+        feeds.made_again({"x": wanted}, 1)
+
+
+def test_the_runner_reads_what_is_saved(tmp_path):
+    mixed = [{"x": np.zeros((1, n), np.int64)} for n in (1, 2)]
+    feeds.save(mixed, tmp_path / "f.npz")
+    assert [feed["x"].shape for feed in runner.load_feeds(tmp_path / "f.npz")] == [(1, 1), (1, 2)]
