@@ -67,9 +67,24 @@ class FootprintShape(s.Serializer):
     fidelity_metric = s.CharField(allow_null=True)
     fidelity_inputs = s.DictField(allow_null=True)
     metric = Metric(allow_null=True)
+    ran_within = s.DictField(allow_null=True, required=False, help_text="bytes, by: a limit under which it ran")
     energy_mj = s.FloatField(allow_null=True)
     energy_method = s.CharField(allow_null=True)
     measured_at = s.DateTimeField()
+
+
+class DeviceShape(s.Serializer):
+    name = s.CharField()
+    title = s.CharField(allow_null=True)
+    processor = s.CharField(allow_null=True)
+    architecture = s.CharField(allow_null=True)
+    instruction_sets = s.ListField(child=s.CharField(), allow_null=True)
+    cores = s.IntegerField(allow_null=True)
+    memory_bytes = s.IntegerField(allow_null=True)
+    measured = s.DictField(allow_null=True, help_text="speeds which were measured there, by number of threads")
+    datasheet = s.DictField(allow_null=True, help_text="peaks which makers state, and where: never measured")
+    origin = s.ChoiceField(["worker", "sent", "datasheet"])
+    records = s.IntegerField()
 
 
 class VariantShape(s.Serializer):
@@ -79,6 +94,7 @@ class VariantShape(s.Serializer):
     reason = s.CharField(allow_null=True)
     revision = s.CharField(allow_null=True, help_text="refs/variants/…")
     commit = s.CharField(allow_null=True)
+    components = s.ListField(child=s.DictField())
     files = File(many=True)
     beaten_by = s.ListField(child=s.CharField())
     footprints = FootprintShape(many=True)
@@ -115,6 +131,7 @@ class FitShape(s.Serializer):
     reasons = s.ListField(child=s.CharField())
     dropped = DropShape(many=True)
     nearest_miss = DropShape(allow_null=True)
+    figures = s.DictField(allow_null=True, help_text="the record which the answer rests on")
     catalogue_version = s.CharField()
     sentence = s.CharField()
     repository = s.CharField()

@@ -7,6 +7,7 @@ _MODEL = "api/models/<str:namespace>/<str:name>"
 _REPO = "api/<types:types>/<str:namespace>/<str:name>"
 
 urlpatterns = [
+    path("api/devices", views.Devices.as_view()),
     path("api/recipes", views.Recipes.as_view()),
     path(f"{_MODEL}/variants", views.Variants.as_view()),
     path(f"{_MODEL}/variants/<str:variant>", views.VariantView.as_view()),

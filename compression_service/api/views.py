@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compression_service.api import shapes
+from compression_service.devices.services import KnownDevice, known_devices
 from compression_service.jobs.models import Job
 from compression_service.jobs.services import cancel, find_job, jobs_of
 from compression_service.recipes.services import known_recipes
@@ -44,6 +45,14 @@ class Recipes(HubView):
     def get(self, request: Request) -> Response:
         """Every recipe which is tried on a push. Without `origin`, one is a file for `manage.py add_recipe`."""
         return Response([recipe.as_json() | {"origin": origin} for recipe, origin in known_recipes()])
+
+
+class Devices(HubView):
+    answers = shapes.DeviceShape(many=True)
+
+    def get(self, request: Request) -> Response:
+        """The devices which a budget can name; `origin` says whether a worker, a sender or a datasheet speaks."""
+        return Response([device_json(one) for one in known_devices()])
 
 
 class FitView(HubView):
@@ -111,6 +120,7 @@ def variant_json(variant: Variant, beaten: list[str], *, with_layers: bool = Tru
         "reason": variant.reason or None,
         "revision": variant.ref if variant.commit else None,
         "commit": variant.commit or None,
+        "components": variant.components,
         "files": variant.files,
         "passes": variant.passes if with_layers else [_without_layers(entry) for entry in variant.passes],
         "flagged": variant.flagged,
@@ -125,7 +135,16 @@ def _without_layers(entry: dict[str, Any]) -> dict[str, Any]:
 
 def footprint_json(row: Footprint, variant: Variant) -> dict[str, Any]:
     latency = row.record.get("latency_ms") or {}
-    kept = ("ratio_to_source", "noise", "seconds", "input_shapes", "session_options", "warmup", "identity")
+    kept: tuple[str, ...] = (
+        "ratio_to_source",
+        "noise",
+        "seconds",
+        "input_shapes",
+        "inputs",
+        "session_options",
+        "warmup",
+    )
+    kept += ("identity", "cpu_ms", "ran_within")
     return {
         "device": row.device.name,
         "threads": row.threads,
@@ -150,6 +169,16 @@ def footprint_json(row: Footprint, variant: Variant) -> dict[str, Any]:
         "energy_method": None,
         "measured_at": moment(row.measured_at),
         **{key: row.record.get(key) for key in kept},
+    }
+
+
+def device_json(one: KnownDevice) -> dict[str, Any]:
+    kept = ("title", "processor", "architecture", "instruction_sets", "cores", "memory_bytes", "measured", "datasheet")
+    return {
+        "name": one.name,
+        **{key: one.profile.get(key) for key in kept},
+        "origin": one.origin,
+        "records": one.records,
     }
 
 

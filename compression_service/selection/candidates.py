@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
+from typing import Any
 
 PROVEN_TRUST = ("verified", "confirmed")
 AXES = ("size_bytes", "peak_memory_bytes", "p90_ms", "fidelity")  # fidelity: more is better, the others: less
@@ -29,6 +30,7 @@ class Figures:
     fidelity: float | None = None  # 0..1
     energy_mj: float | None = None
     energy_method: str | None = None  # meter, rapl, nvml, estimate
+    ran_within_bytes: int | None = None  # a limit under which it really ran
     measured_at: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -36,6 +38,11 @@ class Figures:
         for name, value in vars(self).copy().items():
             if isinstance(value, float) and not isfinite(value):
                 object.__setattr__(self, name, None)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it; moments as ISO 8601."""
+        at = self.measured_at
+        return {**vars(self), "measured_at": at.isoformat() if at is not None else None}
 
     @property
     def is_proven(self) -> bool:

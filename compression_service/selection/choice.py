@@ -75,6 +75,7 @@ class Fit:
             "reasons": list(self.reasons),
             "dropped": [{**drop.to_json(), "sentence": drop.sentence} for drop in self.dropped],
             "nearest_miss": {**miss.to_json(), "sentence": miss.sentence} if miss else None,
+            "figures": self.figures.to_json() if self.figures else None,
             "catalogue_version": self.catalogue_version,
         }
 

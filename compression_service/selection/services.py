@@ -1,13 +1,12 @@
 """Answering budgets: from rows to the pure rules of choice.py, and back to a commit which holds while a pull runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
-from compression_service.devices.models import Device
-from compression_service.devices.services import default_device
+from compression_service.devices.services import canonical_name, default_device, known_names
 from compression_service.selection.budgets import PREFIX, Budget, BudgetError, parse_budget
 from compression_service.selection.choice import Candidate, Figures, Fit, choose
 from compression_service.selection.models import FitAnswer
@@ -59,7 +58,7 @@ def answer_budget(repository: Repository, budget: Budget, *, remember: bool = Fa
 
     Only pulls `remember`: those who look around on pages and in the API see what a pull would get, and write nothing.
     """
-    _require_known_device(budget)
+    budget = with_known_device(budget)
     version = catalogue_version(repository)
     held = FitAnswer.objects.filter(repository=repository, budget=budget.canonical).first()
     if held and held.catalogue_version == version and held.superseded_at is None:
@@ -115,6 +114,7 @@ def _candidate(variant: Variant) -> Candidate:
                 load_warm_ms=row.load_warm_ms,
                 throughput_per_s=row.throughput_per_s,
                 fidelity=variant.fidelity,
+                ran_within_bytes=(row.record.get("ran_within") or {}).get("bytes"),
                 measured_at=row.measured_at,
             )
             for row in variant.footprints.all()
@@ -145,10 +145,13 @@ def _still_stands(held: FitAnswer) -> bool:
     ).exists()
 
 
-def _require_known_device(budget: Budget) -> None:
-    if budget.place("device") is None:
-        return
+def with_known_device(budget: Budget) -> Budget:
+    """The budget with its device by its full name. Raises BadRequest with the list of known ones."""
+    device = budget.place("device")
+    if device is None:
+        return budget
     try:
-        budget.require_known("device", set(Device.objects.values_list("name", flat=True)))
+        budget.require_known("device", known_names())
     except BudgetError as error:
         raise bad_budget(error) from error
+    return replace(budget, where=tuple(sorted({**dict(budget.where), "device": canonical_name(device)}.items())))

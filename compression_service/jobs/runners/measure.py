@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.utils import timezone
 
-from compression_service.devices.services import record_device
+from compression_service.devices.services import has_measured_speeds, record_device
+from compression_service.engine.measure.machine import profile
 from compression_service.jobs.files import checkout
 from compression_service.jobs.models import Job
 from compression_service.jobs.runners.common import bring_inputs, source_of
@@ -30,6 +31,7 @@ def run(context: "Context") -> str:
         "variants": [item for item in described if item["name"] != "onnx"],
         "seconds": settings.MEASURE_SECONDS,
         "threads": [1, 0],
+        "bench": not has_measured_speeds(profile()["name"]),
         "inputs": bring_inputs(source, context.folder, context.stop, context.say),
     }
     with machine_slot(context.stop):

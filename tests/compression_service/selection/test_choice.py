@@ -166,6 +166,7 @@ def test_the_shape_and_the_sentences():
     shown = json.loads(json.dumps(fit.to_json()))
     assert set(shown) == {
         "budget", "revision", "answer", "variant", "commit", "reasons", "dropped", "nearest_miss", "catalogue_version",
+        "figures",
     }  # fmt: skip
     assert shown["answer"] == "none" and shown["variant"] is shown["commit"] is None
     assert shown["nearest_miss"] == {

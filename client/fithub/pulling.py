@@ -1,0 +1,118 @@
+"""Pulling the variant that fits: resolved once to a commit, checked file by file, and locked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from fithub import choosing, locks
+from fithub.errors import BadRequest, LockDiffers, NotFound, Unreachable
+
+STATEMENT = "fithub.json"  # in every variant's commit: what it is, and the sha256 of its files
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A variant in a folder. `figures` is the footprint that the hub promised for the budget, where it has one."""
+
+    repo_id: str
+    variant: str
+    commit: str
+    budget: str
+    answer: str
+    folder: str
+    files: list[dict[str, Any]]
+    figures: dict[str, Any] | None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def pull(
+    repo_id: str, *, variant: str | None = None, proven: bool = False, lock: str | Path | None = None,
+    local_dir: str | Path | None = None, endpoint: str | None = None, **budget: Any,
+) -> Pulled:  # fmt: skip
+    """Pull the best variant for a budget, or the one that is named. Raises NothingFits and all that hub.py raises.
+
+    Files are checked against the list that the variant's commit carries; `lock` is written only when all agree.
+    """
+    budget = {key: value for key, value in budget.items() if value is not None}
+    if variant is not None:
+        if budget:
+            raise BadRequest("Name a variant or a budget, not both.")
+        found = choosing.variants(repo_id, name=variant, endpoint=endpoint)
+        if not found["commit"] or found["status"] != "ready":
+            raise NotFound(f"{variant} of {repo_id} cannot be pulled: it is {found['status']}. {found['reason'] or ''}")
+        chosen = {"variant": variant, "commit": found["commit"], "budget": "", "answer": "named", "figures": None}
+    else:
+        chosen = choosing.fit(repo_id, proven=proven, endpoint=endpoint, **budget)
+    folder = _download(repo_id, chosen["commit"], local_dir, endpoint)
+    files = _stated(folder)
+    locks.check(folder, files, "the variant's own list")
+    pulled = Pulled(
+        repo_id, chosen["variant"], chosen["commit"], chosen["budget"], chosen["answer"], str(folder), files,
+        chosen.get("figures"),
+    )  # fmt: skip
+    if lock is not None:
+        entry = {key: value for key, value in pulled.as_json().items() if key not in ("repo_id", "folder")}
+        locks.write(Path(lock), repo_id, entry)
+    return pulled
+
+
+def pull_locked(
+    repo_id: str | None = None, *, lock: str | Path = "fithub.lock", local_dir: str | Path | None = None,
+    endpoint: str | None = None, **budget: Any,
+) -> list[Pulled]:  # fmt: skip
+    """Pull exactly what the lock file names (all of it, or one model). Raises LockDiffers for anything else.
+
+    A budget that is given has to be the one which was locked, key by key.
+    """
+    models = locks.read(Path(lock))["models"]
+    if repo_id is not None and repo_id not in models:
+        raise LockDiffers(f"{lock} does not name {repo_id}; it names {', '.join(models) or 'nothing'}.")
+    if repo_id is None and local_dir is not None and len(models) != 1:
+        raise BadRequest(f"{lock} names {len(models)} models, which cannot share one folder: name the model.")
+    given = {key: str(value) for key, value in budget.items() if value is not None}
+    pulled = []
+    for name in [repo_id] if repo_id is not None else list(models):
+        entry = models[name]
+        if given:
+            asked = choosing.why(name, endpoint=endpoint, **given)["budget"]
+            if asked != entry.get("budget"):
+                raise LockDiffers(
+                    f"{lock} was made for {entry.get('budget')!r} of {name}, not for {asked!r}: lock it anew."
+                )
+        folder = _download(name, entry["commit"], local_dir, endpoint)
+        locks.check(folder, entry["files"], "the lock file")
+        kept = {key: entry.get(key) for key in ("variant", "commit", "budget", "answer", "files", "figures")}
+        pulled.append(Pulled(repo_id=name, folder=str(folder), **kept))
+    return pulled
+
+
+def _download(repo_id: str, commit: str, local_dir: str | Path | None, endpoint: str | None) -> Path:
+    try:
+        return Path(snapshot_download(repo_id, revision=commit, local_dir=local_dir, endpoint=endpoint))
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise NotFound(f"{repo_id} at {commit[:12]} is not there any more, or not for you.") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
+            raise Unreachable(f"The files cannot be written: {error.strerror}.") from error
+        raise Unreachable(f"{repo_id} could not be pulled: {str(error).splitlines()[0][:200]}") from error
+
+
+def _stated(folder: Path) -> list[dict[str, Any]]:
+    try:
+        files = json.loads((folder / STATEMENT).read_text(encoding="utf-8"))["files"]
+        return [{key: file[key] for key in ("path", "size_bytes", "sha256")} for file in files]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LockDiffers(f"The pulled commit has no readable {STATEMENT}, so its files cannot be checked.") from error
