@@ -104,6 +104,7 @@ INSTALLED_APPS = [
     "models_registry.community.likes",
     "models_registry.community.collections",
     "models_registry.community.webhooks",
+    "models_registry.upkeep",
     "models_registry.hfapi",
     "models_registry.gitapi",
     "models_registry.pages",
@@ -195,6 +196,8 @@ if FILE_DELIVERY == "presigned" and not S3_BUCKET:
     _fail("FILE_DELIVERY=presigned needs S3_BUCKET.")
 if S3_BUCKET and not (S3_ACCESS_KEY and S3_SECRET_KEY):
     _fail("S3_BUCKET needs S3_ACCESS_KEY and S3_SECRET_KEY.")
+
+GARBAGE_DAYS = _number("FITHUB_GARBAGE_DAYS", 28, 0, 3650)
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "hub" / "static"]

@@ -56,6 +56,12 @@ def announce(job_id: int) -> None:
     (run_heavy_job if RUNNERS[kind].heavy else run_light_job).enqueue(job_id)
 
 
+def commits_in_hand(repository: Repository) -> set[str]:
+    """The commits on which jobs work, or will: garbage collection keeps them."""
+    rows = Job.objects.filter(repository=repository, state__in=Job.OPEN)
+    return {commit for payload in rows.values_list("payload", flat=True) if (commit := payload.get("commit"))}
+
+
 def cancel(actor: Actor, job: Job) -> None:
     """Stop a job. A queued one ends at once, a running one within seconds. Raises Forbidden, Conflict."""
     require_write(actor, job.repository)

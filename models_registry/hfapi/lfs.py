@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -56,9 +57,10 @@ class Batch(LfsView):
         wanted = [_object(item) for item in objects]
         in_parts = operation == "upload" and _in_parts(data.get("transfers"), wanted)
         oids = [oid for oid, _ in wanted]
-        here = set(
-            RepositoryBlob.objects.filter(repository=repository, blob__in=oids).values_list("blob_id", flat=True)
-        )
+        rows = RepositoryBlob.objects.filter(repository=repository, blob__in=oids)
+        here = set(rows.values_list("blob_id", flat=True))
+        if operation == "upload" and here:  # the client will name them without sending them again
+            rows.update(used_at=timezone.now())
         if is_offer and self.actor.user is not None:
             here |= offered(repository, self.actor.user, oids)
         answers = [self._answer(repository, operation, oid, size, oid in here, in_parts) for oid, size in wanted]

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from dulwich.objects import Tag, parse_tree
+
 from models_registry.repos import git_objects as git
 from models_registry.repos.history import Graph
 from models_registry.repos.models import GitObject, Repository
@@ -70,3 +72,43 @@ def kinds_of(repository: Repository, oids: Iterable[str]) -> Mapping[str, tuple[
         for oid, kind, size, sha256 in rows.values_list("oid", "kind", "size_bytes", "sha256"):
             found[oid] = (kind, 200 if sha256 else size)
     return found
+
+
+def reachable(repository: Repository, heads: Iterable[str]) -> set[str]:
+    """The ids of all objects which these commits and tags lead to. Each tree is read and parsed once."""
+    found: set[str] = set()
+    level, roots = set(heads), set()
+    while level:  # tags of tags are few; commits are read all at once below
+        tags = {oid: Tag.from_string(data) for oid, data in _bodies(repository, level, git.TAG)}
+        found.update(tags)
+        roots |= level - set(tags)
+        level = {tag.object[1].decode() for tag in tags.values() if isinstance(tag, Tag)}
+    rows = GitObject.objects.filter(repository=repository, kind=git.COMMIT).values_list("oid", "data")
+    commits = {oid: git.parse_commit(oid, bytes(data)) for oid, data in rows.iterator()}
+    trees, waiting = set(), [oid for oid in roots if oid in commits]
+    while waiting:
+        oid = waiting.pop()
+        if oid not in found and oid in commits:
+            found.add(oid)
+            trees.add(commits[oid].tree)
+            waiting.extend(commits[oid].parents)
+    found |= roots
+    while trees:
+        found |= trees
+        below = set()
+        for _oid, data in _bodies(repository, trees, git.TREE):
+            for _name, mode, sha in parse_tree(data, 20):
+                if mode == git.FOLDER_MODE:
+                    below.add(sha.decode())
+                elif mode != git.SUBMODULE_MODE:
+                    found.add(sha.decode())
+        trees = below - found
+    return found
+
+
+def _bodies(repository: Repository, oids: set[str], kind: int) -> Iterator[tuple[str, bytes]]:
+    wanted = list(oids)
+    for start in range(0, len(wanted), git.BATCH):
+        part = GitObject.objects.filter(repository=repository, kind=kind, oid__in=wanted[start : start + git.BATCH])
+        for oid, data in part.values_list("oid", "data").iterator():
+            yield oid, bytes(data)

@@ -5,17 +5,15 @@ branch or tag leads any more, so that what was squashed away in the source does 
 """
 
 import logging
-from collections.abc import Iterable
 from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet, Sum, Value
-from dulwich.objects import Tag, parse_tree
 
 from models_registry.accounts.actors import Actor
 from models_registry.accounts.services import check_name
 from models_registry.errors import Conflict
-from models_registry.repos import git_objects as git
+from models_registry.repos.closure import reachable
 from models_registry.repos.events import repository_created, repository_duplicated, revision_published
 from models_registry.repos.gating import require_files
 from models_registry.repos.models import GitObject, Ref, Repository, RepositoryBlob
@@ -24,7 +22,6 @@ from models_registry.repos.services import insert_repository, namespace_to_creat
 
 logger = logging.getLogger(__name__)
 _BATCH = 5000  # object ids of one INSERT … SELECT
-_SUBMODULE_MODE = 0o160000
 
 
 def duplicate_repository(
@@ -67,47 +64,6 @@ def duplicate_repository(
             _publish(made, ref, heads[ref])
     logger.info("duplicated %s as %s by %s", source.path, made.path, actor.name)
     return made
-
-
-def reachable(repository: Repository, heads: Iterable[str]) -> set[str]:
-    """The ids of all objects which these commits and tags lead to. Each tree is read and parsed once."""
-    found: set[str] = set()
-    level, roots = set(heads), set()
-    while level:  # tags of tags are few; commits are read all at once below
-        rows = GitObject.objects.filter(repository=repository, oid__in=level, kind=git.TAG).values_list("oid", "data")
-        tags = {oid: Tag.from_string(bytes(data)) for oid, data in rows}
-        found.update(tags)
-        roots |= level - set(tags)
-        level = {tag.object[1].decode() for tag in tags.values() if isinstance(tag, Tag)}
-    rows = GitObject.objects.filter(repository=repository, kind=git.COMMIT).values_list("oid", "data")
-    commits = {oid: git.parse_commit(oid, bytes(data)) for oid, data in rows.iterator()}
-    trees, waiting = set(), [oid for oid in roots if oid in commits]
-    while waiting:
-        oid = waiting.pop()
-        if oid not in found and oid in commits:
-            found.add(oid)
-            trees.add(commits[oid].tree)
-            waiting.extend(commits[oid].parents)
-    found |= roots
-    while trees:
-        found |= trees
-        below = set()
-        for data in _bodies(repository, trees):
-            for _name, mode, sha in parse_tree(data, 20):
-                if mode == git.FOLDER_MODE:
-                    below.add(sha.decode())
-                elif mode != _SUBMODULE_MODE:
-                    found.add(sha.decode())
-        trees = below - found
-    return found
-
-
-def _bodies(repository: Repository, oids: set[str]) -> Iterable[bytes]:
-    wanted = list(oids)
-    for start in range(0, len(wanted), git.BATCH):
-        part = GitObject.objects.filter(repository=repository, kind=git.TREE, oid__in=wanted[start : start + git.BATCH])
-        for data in part.values_list("data", flat=True).iterator():
-            yield bytes(data)
 
 
 def _copy(source: Repository, made: Repository, oids: set[str]) -> None:

@@ -205,6 +205,17 @@ class _Cache(Generic[_Kept]):
             while len(self._rows) > self._limit:
                 self._rows.popitem(last=False)
 
+    def forget(self, repository_pk: int) -> None:
+        with self._lock:
+            for key in [key for key in self._rows if key[0] == repository_pk]:
+                del self._rows[key]
+
 
 _trees = _Cache[dict[str, TreeItem]](2048)
 _commits = _Cache[CommitInfo](8192)
+
+
+def forget(repository: Repository) -> None:
+    """Forget this process's parsed objects of a repository: some were taken away."""
+    _trees.forget(repository.pk)
+    _commits.forget(repository.pk)

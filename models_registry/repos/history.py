@@ -100,6 +100,14 @@ def graph_of(repository: Repository) -> Graph:
         return graph
 
 
+def forget_graph(repository: Repository) -> None:
+    """Forget one repository's graph: commits of it were taken away."""
+    with _lock:
+        _graphs.pop(repository.pk, None)
+        for key in [key for key in _orders if key[0] == repository.pk]:
+            del _orders[key]
+
+
 def forget() -> None:
     """Forget all graphs: when rows were taken back, ids come again which a graph believes to have read (tests)."""
     with _lock:

@@ -2,6 +2,7 @@
 
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils import timezone
 
 from models_registry.accounts.models import Namespace, User
 from models_registry.storage.models import Blob
@@ -145,12 +146,27 @@ class RepositoryBlob(models.Model):
     repository = models.ForeignKey(Repository, models.CASCADE, related_name="blob_rows", db_index=False)
     blob = models.ForeignKey(Blob, models.PROTECT, related_name="repository_rows")
     created_at = models.DateTimeField(auto_now_add=True)
+    used_at = models.DateTimeField(default=timezone.now, help_text="when a client last sent it or asked for it here")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["repository", "blob"], name="one_row_a_blob")]
 
     def __str__(self) -> str:
         return f"{self.blob_id} in {self.repository_id}"
+
+
+class Abandoned(models.Model):
+    """A commit or tag to which no ref leads any more, as garbage collection first saw it: the grace runs from then."""
+
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="abandoned_rows", db_index=False)
+    oid = models.CharField(max_length=40)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["repository", "oid"], name="abandoned_once")]
+
+    def __str__(self) -> str:
+        return self.oid
 
 
 class RepositoryRedirect(models.Model):

@@ -264,8 +264,12 @@ def delete_tag(actor: Actor, repository: Repository, name: str) -> None:
 def grant_blob(repository: Repository, blob: Blob) -> None:
     """Whoever sent the bytes to this repository may commit them there."""
     with transaction.atomic():
-        _, is_new = RepositoryBlob.objects.get_or_create(repository=repository, blob=blob)
-        if is_new:
+        if not Blob.objects.filter(pk=blob.pk).update(used_at=timezone.now()):
+            raise NotFound(f"The content {blob.pk} was cleared away meanwhile: upload it again.")
+        row, is_new = RepositoryBlob.objects.get_or_create(repository=repository, blob=blob)
+        if not is_new:
+            RepositoryBlob.objects.filter(pk=row.pk).update(used_at=timezone.now())
+        else:
             grown = F("used_storage_bytes") + blob.size_bytes
             Repository.objects.filter(pk=repository.pk).update(used_storage_bytes=grown)
             # A pointer whose content was deleted for good, and which is here again.
@@ -295,6 +299,8 @@ def _create_empty_branch(actor: Actor, repository: Repository, ref: str, *, over
 def _create_ref(repository: Repository, ref: str, oid: str, *, overwrite: bool) -> None:
     with transaction.atomic():
         Repository.objects.select_for_update().get(pk=repository.pk)
+        if not GitObject.objects.filter(repository=repository, oid=oid).exists():
+            raise RevisionNotFound(f"Invalid rev id: {oid} was cleared away meanwhile.")
         row = Ref.objects.filter(repository=repository, name=ref).first()
         if row and not overwrite:
             raise Conflict(f"Reference {ref} already exists")

@@ -7,7 +7,10 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from django.db import transaction
+from django.utils import timezone
 
 from models_registry.errors import BadRequest, NotFound, TooLarge
 from models_registry.storage.blobstore import blob_store, full_disk_said, staging_folder
@@ -47,13 +50,37 @@ def take_file(path: Path) -> Blob:
 
 
 def keep_file(path: Path, sha256: str, size_bytes: int) -> Blob:
-    """Move a verified staged file into the store and record it."""
+    """Move a verified staged file into the store and record it.
+
+    A content which lies here as chunks is not kept a second time.
+    """
+    blob = announce(sha256, size_bytes)
+    if not blob.is_whole and blob.xet_hash:
+        return blob
     blob_store().put_file(blob_key(sha256), path)
-    blob, created = Blob.objects.get_or_create(sha256=sha256, defaults={"size_bytes": size_bytes, "is_whole": True})
-    if not created and not blob.is_whole:
+    if not blob.is_whole:
         Blob.objects.filter(sha256=sha256).update(is_whole=True)
         blob.is_whole = True
     return blob
+
+
+def announce(sha256: str, size_bytes: int, **defaults: Any) -> Blob:
+    """Note that a content is about to be stored or granted: garbage collection leaves it alone from here on.
+
+    The row comes before the bytes. Whoever collects takes bytes and row together, under the row's lock, and only when
+    nobody used it for the grace; so a content can not be taken away between its bytes and whatever will name it.
+    """
+    with transaction.atomic():
+        while True:
+            fresh = {"size_bytes": size_bytes, "is_whole": False} | defaults
+            blob, created = Blob.objects.get_or_create(sha256=sha256, defaults=fresh)
+            if created or Blob.objects.filter(sha256=sha256).update(used_at=timezone.now()):
+                return blob
+
+
+def is_here(blob: Blob) -> bool:
+    """Whether its bytes have arrived: False while it is only announced."""
+    return blob.is_whole or bool(blob.xet_hash)
 
 
 @contextlib.contextmanager
@@ -77,7 +104,7 @@ def staged(stream: BinaryIO, limit_bytes: int | None = None) -> Iterator[tuple[P
 
 def get_blob(sha256: str) -> Blob:
     blob = Blob.objects.filter(sha256=sha256).first()
-    if blob is None:
+    if blob is None or not is_here(blob):
         raise NotFound(f"No content with the SHA-256 {sha256} is stored.")
     return blob
 

@@ -2,6 +2,7 @@
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from models_registry.accounts.models import AccessToken, User
 from models_registry.repos.models import Repository
@@ -14,6 +15,9 @@ class Xorb(models.Model):
     size_bytes = models.BigIntegerField()
     index = models.BinaryField()
     created_at = models.DateTimeField(auto_now_add=True)
+    used_at = models.DateTimeField(
+        default=timezone.now, db_index=True, help_text="last sent, named or told of: clients build on it for weeks"
+    )
 
     def __str__(self) -> str:
         return self.hash
@@ -69,3 +73,16 @@ class XetFile(models.Model):
 
     def __str__(self) -> str:
         return self.hash
+
+
+class XorbUse(models.Model):
+    """A file is made of chunks of this xorb. While it is, the database itself refuses to let the xorb go."""
+
+    file = models.ForeignKey(XetFile, models.CASCADE, related_name="uses", db_index=False)
+    xorb = models.ForeignKey(Xorb, models.PROTECT, related_name="uses")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["file", "xorb"], name="one_row_a_use")]
+
+    def __str__(self) -> str:
+        return f"{self.xorb_id} in {self.file_id}"

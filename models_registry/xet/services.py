@@ -3,13 +3,14 @@
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from django.core import signing
 from django.db import transaction
+from django.utils import timezone
 
 from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import AccessToken
@@ -22,12 +23,12 @@ from models_registry.repos.models import Repository, RepositoryBlob
 from models_registry.repos.services import grant_blob
 from models_registry.storage.blobstore import blob_store
 from models_registry.storage.models import Blob
-from models_registry.storage.services import staged
+from models_registry.storage.services import announce, staged
 from models_registry.xet.formats.errors import XetFormatError
 from models_registry.xet.formats.files import decode_segments, file_sha256, verify_file
 from models_registry.xet.formats.shard import Segment, ShardFile, parse_shard
 from models_registry.xet.formats.xorb import XorbIndex, read_xorb
-from models_registry.xet.models import Realm, XetFile, Xorb, XorbHolder, XorbSender
+from models_registry.xet.models import Realm, XetFile, Xorb, XorbHolder, XorbSender, XorbUse
 
 logger = logging.getLogger(__name__)
 MAX_XORB_BYTES = 64 * 1024 * 1024 + 64 * 1024  # the body, and the footer which older clients append
@@ -92,16 +93,29 @@ def take_xorb(grant: Grant, claimed_hash: str, stream: BinaryIO) -> bool:
                 index = read_xorb(file, claimed_hash)
         except XetFormatError as error:
             raise BadRequest(str(error)) from error
-        if not Xorb.objects.filter(hash=claimed_hash).exists() or not blob_store().exists(xorb_key(claimed_hash)):
+        xorb, created = _announce_xorb(index, length)
+        if created or not blob_store().exists(xorb_key(claimed_hash)):
             blob_store().put_file(xorb_key(claimed_hash), path)
     with transaction.atomic():
-        xorb, created = Xorb.objects.get_or_create(
-            hash=claimed_hash, defaults={"size_bytes": length, "index": index.to_bytes()}
-        )
         if grant.may_write:
             XorbHolder.objects.get_or_create(xorb=xorb, repository=grant.repository)
         XorbSender.objects.get_or_create(xorb=xorb, user=grant.actor.user, token=_narrow_token(grant.actor))
     return created
+
+
+def _announce_xorb(index: XorbIndex, size_bytes: int) -> tuple[Xorb, bool]:
+    """The row comes before the bytes, so that garbage collection leaves them alone (storage.services.announce)."""
+    with transaction.atomic():
+        while True:
+            fresh = {"size_bytes": size_bytes, "index": index.to_bytes()}
+            xorb, created = Xorb.objects.get_or_create(hash=index.hash_hex, defaults=fresh)
+            if created or use_xorbs([xorb.hash]):
+                return xorb, created
+
+
+def use_xorbs(names: Iterable[str]) -> int:
+    """Note that these xorbs are in use: garbage collection waits from here on. Returns how many are there."""
+    return Xorb.objects.filter(hash__in=list(names)).update(used_at=timezone.now())
 
 
 def take_shard(grant: Grant, body: bytes) -> int:
@@ -182,6 +196,8 @@ def _verified_sha256(file: ShardFile, indexes: dict[str, XorbIndex]) -> str:
         sha256 = known or file_sha256(file.segments, indexes, _open_xorb)
     except XetFormatError as error:
         raise BadRequest(str(error)) from error
+    except KeyError as error:
+        raise BadRequest(f"The bytes of {error} are not here any more: upload that xorb again.") from error
     if file.sha256_hex is None:
         raise BadRequest(f"The shard does not give the SHA-256 of file {file.file_hash_hex}: update hf_xet.")
     if file.sha256_hex != sha256:
@@ -193,13 +209,16 @@ def _verified_sha256(file: ShardFile, indexes: dict[str, XorbIndex]) -> str:
 
 def _record(grant: Grant, file: ShardFile, sha256: str) -> None:
     terms = [[s.xorb_hash_hex, s.unpacked_bytes, s.start, s.end] for s in file.segments]
+    names = sorted({segment.xorb_hash_hex for segment in file.segments})
     with transaction.atomic():
-        XetFile.objects.get_or_create(
+        if use_xorbs(names) != len(names):
+            raise BadRequest("Xorbs which the shard names were cleared away meanwhile: upload them again.")
+        blob = announce(sha256, file.size_bytes, xet_hash=file.file_hash_hex)
+        made, created = XetFile.objects.get_or_create(
             hash=file.file_hash_hex, defaults={"sha256": sha256, "size_bytes": file.size_bytes, "terms": terms}
         )
-        blob, _ = Blob.objects.get_or_create(
-            sha256=sha256, defaults={"size_bytes": file.size_bytes, "is_whole": False, "xet_hash": file.file_hash_hex}
-        )
+        if created:
+            XorbUse.objects.bulk_create(XorbUse(file=made, xorb_id=name) for name in names)
         if not blob.xet_hash:  # it came whole before, by LFS or git
             Blob.objects.filter(pk=blob.pk).update(xet_hash=file.file_hash_hex)
         if grant.offers and grant.actor.user is not None:
@@ -207,9 +226,7 @@ def _record(grant: Grant, file: ShardFile, sha256: str) -> None:
             offer_blob(grant.repository, grant.actor.user.pk, blob)
             return
         grant_blob(grant.repository, blob)
-        holders = [
-            XorbHolder(xorb_id=name, repository=grant.repository) for name in {s.xorb_hash_hex for s in file.segments}
-        ]
+        holders = [XorbHolder(xorb_id=name, repository=grant.repository) for name in names]
         XorbHolder.objects.bulk_create(holders, ignore_conflicts=True)
 
 

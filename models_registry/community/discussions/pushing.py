@@ -37,3 +37,9 @@ class PullRequestRefs:
     def take_up(self, actor: Actor, repository: Repository, names: Iterable[str]) -> None:
         if actor.user is not None:
             take_up(repository, actor.user, names)
+
+
+def commits_of_pulls(repository: Repository) -> set[str]:
+    """What pull requests compare, also those which were closed: garbage collection keeps it."""
+    rows = Discussion.objects.filter(repository=repository, is_pull_request=True)
+    return {oid for row in rows.values_list("base_oid", "merge_oid") for oid in row if oid}
