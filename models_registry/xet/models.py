@@ -86,3 +86,16 @@ class XorbUse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.xorb_id} in {self.file_id}"
+
+
+class ChunkPlace(models.Model):
+    """Where one of the chunks lies after which clients ask: a first one of a file, and every 1,024th by its hash."""
+
+    chunk = models.CharField(max_length=64)
+    xorb = models.ForeignKey(Xorb, models.CASCADE, related_name="places")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["chunk", "xorb"], name="one_row_a_place")]
+
+    def __str__(self) -> str:
+        return f"{self.chunk} in {self.xorb_id}"

@@ -67,6 +67,21 @@ def reconstruction(grant: Grant, file_hash: str, start: int, end: int | None, ca
     return {"offset_into_first_range": offset, "terms": terms, "fetch_info": fetch_info}
 
 
+def second_version(found: dict[str, Any]) -> dict[str, Any]:
+    """The same answer as `/v2/reconstructions` gives it: one address a range, so each request is for one range."""
+    xorbs = {
+        name: [
+            {"url": part["url"], "ranges": [{"chunks": part["range"], "bytes": part["url_range"]}]} for part in parts
+        ]
+        for name, parts in found["fetch_info"].items()
+    }
+    return {
+        "offset_into_first_range": found["offset_into_first_range"],
+        "terms": found["terms"],
+        "xorbs": xorbs,
+    }
+
+
 def content_of_signed(signed: str, span_of: Callable[[int], tuple[int, int] | None]) -> Content:
     """The xorb behind a signed address, for the bytes which were signed and no others.
 

@@ -24,11 +24,13 @@ from models_registry.repos.services import grant_blob
 from models_registry.storage.blobstore import blob_store
 from models_registry.storage.models import Blob
 from models_registry.storage.services import announce, staged
+from models_registry.xet.formats.answers import asked_chunks
 from models_registry.xet.formats.errors import XetFormatError
 from models_registry.xet.formats.files import decode_segments, file_sha256, verify_file
+from models_registry.xet.formats.hashes import HASH_BYTES, hash_to_hex
 from models_registry.xet.formats.shard import Segment, ShardFile, parse_shard
 from models_registry.xet.formats.xorb import XorbIndex, read_xorb
-from models_registry.xet.models import Realm, XetFile, Xorb, XorbHolder, XorbSender, XorbUse
+from models_registry.xet.models import ChunkPlace, Realm, XetFile, Xorb, XorbHolder, XorbSender, XorbUse
 
 logger = logging.getLogger(__name__)
 MAX_XORB_BYTES = 64 * 1024 * 1024 + 64 * 1024  # the body, and the footer which older clients append
@@ -109,6 +111,8 @@ def _announce_xorb(index: XorbIndex, size_bytes: int) -> tuple[Xorb, bool]:
         while True:
             fresh = {"size_bytes": size_bytes, "index": index.to_bytes()}
             xorb, created = Xorb.objects.get_or_create(hash=index.hash_hex, defaults=fresh)
+            if created:
+                note_chunks(xorb.hash, asked_chunks(index))
             if created or use_xorbs([xorb.hash]):
                 return xorb, created
 
@@ -116,6 +120,12 @@ def _announce_xorb(index: XorbIndex, size_bytes: int) -> tuple[Xorb, bool]:
 def use_xorbs(names: Iterable[str]) -> int:
     """Note that these xorbs are in use: garbage collection waits from here on. Returns how many are there."""
     return Xorb.objects.filter(hash__in=list(names)).update(used_at=timezone.now())
+
+
+def note_chunks(xorb_hash: str, chunks: Iterable[bytes]) -> None:
+    """Remember where chunks lie after which clients will ask (dedupe.py)."""
+    rows = [ChunkPlace(chunk=hash_to_hex(chunk), xorb_id=xorb_hash) for chunk in chunks]
+    ChunkPlace.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def take_shard(grant: Grant, body: bytes) -> int:
@@ -132,7 +142,11 @@ def take_shard(grant: Grant, body: bytes) -> int:
     indexes = _readable_indexes(grant, names)
     for file in files:
         sha256 = _verified_sha256(file, indexes)
+        first = file.segments[0] if file.segments else None
         _record(grant, file, sha256)
+        if first is not None:
+            at = first.start * HASH_BYTES
+            note_chunks(first.xorb_hash_hex, [indexes[first.xorb_hash_hex].hashes[at : at + HASH_BYTES]])
     return len(files)
 
 
@@ -169,24 +183,32 @@ def _readable_indexes(grant: Grant, names: set[str]) -> dict[str, XorbIndex]:
 
     Without this, knowing a hash would be enough to read a stranger's file.
     """
-    rows = Xorb.objects.filter(hash__in=names)
-    allowed = XorbHolder.objects.filter(xorb__in=names).filter(files_readable_by(grant.actor, "repository__"))
-    readable = set(allowed.values_list("xorb_id", flat=True))
-    sent = XorbSender.objects.filter(xorb__in=names, user=grant.actor.user)
-    if (narrow := _narrow_token(grant.actor)) is not None:
-        sent = sent.filter(token=narrow)
-    readable |= set(sent.values_list("xorb_id", flat=True))
-    indexes = {
-        hash_: XorbIndex.from_bytes(bytes(index))
-        for hash_, index in rows.values_list("hash", "index")
-        if hash_ in readable
-    }
+    indexes = indexes_of(buildable(grant.actor, names))
     if missing := sorted(names - set(indexes)):
         raise BadRequest(
             f"The shard names the xorb {missing[0]}, which this hub does not hold for you: upload it again "
             "(clearing the client's Xet cache, HF_XET_CACHE, makes it do so)."
         )
     return indexes
+
+
+def buildable(actor: Actor, names: Iterable[str]) -> set[str]:
+    """Those of these xorbs on which this caller may build: sent by them, or in a repository which they may read."""
+    wanted = list(names)
+    allowed = XorbHolder.objects.filter(xorb__in=wanted).filter(files_readable_by(actor, "repository__"))
+    readable = set(allowed.values_list("xorb_id", flat=True))
+    if actor.user is None:
+        return readable
+    sent = XorbSender.objects.filter(xorb__in=wanted, user=actor.user)
+    if (narrow := _narrow_token(actor)) is not None:
+        sent = sent.filter(token=narrow)
+    return readable | set(sent.values_list("xorb_id", flat=True))
+
+
+def indexes_of(names: Iterable[str]) -> dict[str, XorbIndex]:
+    """The chunk tables of those xorbs which are here."""
+    rows = Xorb.objects.filter(hash__in=list(names)).values_list("hash", "index")
+    return {hash_: XorbIndex.from_bytes(bytes(index)) for hash_, index in rows}
 
 
 def _verified_sha256(file: ShardFile, indexes: dict[str, XorbIndex]) -> str:

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 from rest_framework.request import Request
@@ -18,6 +18,7 @@ from models_registry.repos.revisions import resolve_revision
 from models_registry.storage.delivery import serve, span_of
 from models_registry.xet import reconstruction as reconstructions
 from models_registry.xet import services
+from models_registry.xet.dedupe import known_chunks
 
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
 
@@ -55,8 +56,8 @@ def xorb(request: HttpRequest, hash_hex: str) -> JsonResponse:
 
 @csrf_exempt
 @require_POST
-def shard(request: HttpRequest) -> JsonResponse:
-    """Take a shard: which files the uploaded xorbs make up."""
+def shard(request: HttpRequest, *, events: bool = False) -> HttpResponseBase:
+    """Take a shard: which files the uploaded xorbs make up. `events`: answer by lines of JSON (the second version)."""
     grant = _grant(request)
     stream, announced = body_stream(request)
     _check_length(announced, services.MAX_SHARD_BYTES)
@@ -65,12 +66,21 @@ def shard(request: HttpRequest) -> JsonResponse:
     if announced is not None and len(body) < announced:
         raise BadRequest(f"The body was cut off after {len(body):,} of {announced:,} bytes: send it again.")
     services.take_shard(grant, body)
+    if events:
+        return HttpResponse('{"type": "result", "result": 1}\n', content_type="application/x-ndjson")
     return JsonResponse({"result": 1})
 
 
 @csrf_exempt
 @require_safe
-def reconstruction(request: HttpRequest, hash_hex: str) -> JsonResponse:
+def chunk(request: HttpRequest, hash_hex: str) -> HttpResponse:
+    """Which xorbs hold a chunk and what lies around it, as a shard whose hashes are keyed."""
+    return HttpResponse(known_chunks(_grant(request), hash_hex), content_type="application/octet-stream")
+
+
+@csrf_exempt
+@require_safe
+def reconstruction(request: HttpRequest, hash_hex: str, *, version: int = 1) -> JsonResponse:
     """Which chunks make up a file, or a range of it."""
     grant = _grant(request)
     header = request.headers.get("Range", "")
@@ -83,7 +93,7 @@ def reconstruction(request: HttpRequest, hash_hex: str) -> JsonResponse:
     found = reconstructions.reconstruction(grant, hash_hex, start, end, cas)
     if start == 0:  # a download counts once, however many ranges it takes
         count_download(grant.repository)
-    return JsonResponse(found)
+    return JsonResponse(found if version == 1 else reconstructions.second_version(found))
 
 
 @csrf_exempt
@@ -96,7 +106,7 @@ def signed_xorb(request: HttpRequest, signed: str) -> HttpResponseBase:
 
 @csrf_exempt
 def not_offered(request: HttpRequest, **_: Any) -> JsonResponse:
-    """Global deduplication, direct uploads, second versions of routes: clients go on without them after a 404."""
+    """Direct uploads, telemetry, summaries of chunks: clients go on without them after a 404."""
     raise NotFound("This CAS does not offer that.")
 
 

@@ -9,11 +9,13 @@ from models_registry.xet.formats.hashes import HASH_BYTES, hash_to_hex
 SHARD_BODY_MAX_BYTES = 64 * 1024 * 1024
 SHARD_MAX_CHUNKS = 8 * 1024 * 1024  # chunks that all files together may refer to: 512 GiB in chunks of 64 KiB
 
-_TAG = b"HFRepoMetaData" + bytes.fromhex("00556967456a7b815783a5bdd95ccdd14aa9")
+TAG = b"HFRepoMetaData" + bytes.fromhex("00556967456a7b815783a5bdd95ccdd14aa9")
+VERSION, HEADER_BYTES = 2, 48
 _ENTRY_BYTES = 48
 _BOOKEND_HASH = b"\xff" * HASH_BYTES
+BOOKEND = _BOOKEND_HASH + bytes(16)
 _WITH_VERIFICATION, _WITH_SHA256 = 1 << 31, 1 << 30
-_FOOTER_BYTES = 200
+FOOTER_BYTES = 200
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,11 @@ def read_shard(body: bytes | memoryview) -> Shard:
         raise XetFormatError("A shard may have 64 MiB at most; split the upload into smaller ones.")
     reader = _Reader(bytes(body))
     tag, version, footer_bytes = reader.take("<32sQQ", "header")
-    if tag != _TAG:
+    if tag != TAG:
         raise XetFormatError("This is not a Xet shard: it does not start with the shard's tag.")
-    if version != 2:
-        raise XetFormatError(f"The shard has version {version}; only version 2 is known.")
-    if footer_bytes not in (0, _FOOTER_BYTES):
+    if version != VERSION:
+        raise XetFormatError(f"The shard has version {version}; only version {VERSION} is known.")
+    if footer_bytes not in (0, FOOTER_BYTES):
         raise XetFormatError("The shard states a footer of an unknown length; send it without one.")
     files = _read_files(reader)
     xorbs = _read_xorbs(reader)

@@ -61,8 +61,9 @@ def test_a_real_upload_is_kept_committed_and_read_back(as_alice, anonymous, mode
 
 def test_what_is_not_offered_is_a_quick_404(anonymous, as_alice, model):
     headers = token_of(as_alice)
-    for path in (f"v1/chunks/default/{HASH}", "v2/shards", f"v1/xorb-grants/default/{HASH}", "v1/telemetry", "x"):
+    for path in (f"v1/xorb-grants/default/{HASH}", f"v2/file-chunk-hashes/{HASH}", "v1/telemetry", "x"):
         assert anonymous.post(f"/cas/{path}", b"", content_type="x/y", headers=headers).status_code == 404
+    assert anonymous.get(f"/cas/v1/chunks/default/{HASH}", headers=headers).status_code == 404
     assert send(anonymous, headers, hash_hex="zz").status_code == 404
 
 
