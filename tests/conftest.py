@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
+from compression_service.selection import services as selection
 from models_registry.repos import history
 from models_registry.storage import blobstore
 from tests import factories
@@ -54,6 +55,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory, settings) -> Iterator[
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     blobstore.forget()
     history.forget()  # ids begin anew with every test's transaction
+    selection.forget()
     yield settings.FITHUB_DATA
     blobstore.forget()
 

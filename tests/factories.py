@@ -11,6 +11,7 @@ from django.utils import timezone
 from compression_service.devices.services import record_device
 from compression_service.engine.definitions import BASELINE
 from compression_service.engine.recipes import RECIPES
+from compression_service.selection.offers import refresh_offers
 from compression_service.variants.models import Catalogue, Footprint, SourceModel, Variant
 from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import User
@@ -113,4 +114,5 @@ def make_family(
             measured_at=timezone.now(), record={"latency_ms": {"p50": p90 * 0.9, "p90": p90, "count": 1000}, "seconds": 10},
         )  # fmt: skip
     Catalogue.objects.update_or_create(repository=repository, defaults={"version": len(figures) + source.pk})
+    refresh_offers(repository)
     return source

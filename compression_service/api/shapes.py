@@ -137,6 +137,25 @@ class FitShape(s.Serializer):
     repository = s.CharField()
 
 
+class AcrossResult(s.Serializer):
+    repository = s.CharField()
+    pipeline_tag = s.CharField(allow_null=True)
+    variant = s.CharField()
+    commit = s.CharField()
+    revision = s.CharField()
+    answer = s.ChoiceField(["proven", "likely", "unknown"])
+    figures = s.DictField(help_text="null where something was not measured")
+
+
+class AcrossShape(s.Serializer):
+    budget = s.CharField()
+    revision = s.CharField()
+    results = AcrossResult(many=True)
+    reasons = s.ListField(child=s.CharField())
+    nearest_miss = s.DictField(allow_null=True)
+    sentence = s.CharField()
+
+
 class JobShape(s.Serializer):
     id = s.IntegerField()
     kind = s.CharField()

@@ -7,6 +7,7 @@ _MODEL = "api/models/<str:namespace>/<str:name>"
 _REPO = "api/<types:types>/<str:namespace>/<str:name>"
 
 urlpatterns = [
+    path("api/fit", views.AcrossView.as_view()),
     path("api/devices", views.Devices.as_view()),
     path("api/recipes", views.Recipes.as_view()),
     path(f"{_MODEL}/variants", views.Variants.as_view()),

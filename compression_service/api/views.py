@@ -12,13 +12,18 @@ from compression_service.devices.services import KnownDevice, known_devices
 from compression_service.jobs.models import Job
 from compression_service.jobs.services import cancel, find_job, jobs_of
 from compression_service.recipes.services import known_recipes
+from compression_service.selection.across import MOST_RESULTS, choose_across
 from compression_service.selection.budgets import KEYS, Budget, BudgetError
 from compression_service.selection.candidates import beaten_by
 from compression_service.selection.services import answer_budget, bad_budget, candidates_of
 from compression_service.variants.models import Footprint, Variant
 from compression_service.variants.services import catalogue_version, current_source
 from models_registry.errors import NotFound
-from models_registry.hfapi.base import HubView, moment
+from models_registry.hfapi.base import HubView, moment, number
+from models_registry.hfapi.info import filters_of
+from models_registry.repos.models import RepoType
+
+FILTERS = ("pipeline_tag", "search", "author", "filter", "limit")  # beside the budget's own keys
 
 
 class Variants(HubView):
@@ -67,6 +72,21 @@ class FitView(HubView):
         except BudgetError as error:
             raise bad_budget(error) from error
         return Response(answer_budget(repository, budget).body)
+
+
+class AcrossView(HubView):
+    answers = shapes.AcrossShape
+
+    @extend_schema(parameters=[OpenApiParameter(key, OpenApiTypes.STR) for key in (*FILTERS, *KEYS)])
+    def get(self, request: Request) -> Response:
+        """The best variant of each model that fits a budget, the best model first; `results` is empty if none does."""
+        query = request.query_params
+        try:
+            budget = Budget.from_query(query, ignore=FILTERS)
+        except BudgetError as error:
+            raise bad_budget(error, FILTERS) from error
+        limit = number(request, "limit", 10, MOST_RESULTS) or 1
+        return Response(choose_across(self.actor, budget, filters_of(query, RepoType.MODEL), limit))
 
 
 class Jobs(HubView):

@@ -75,6 +75,9 @@ class Candidate:
 
 def best_record(records: Iterable[Figures]) -> Figures:
     """Of records (at least one) of one variant in one place: a proven one, else the newest, else the slowest."""
+    records = list(records)
+    if len(records) == 1:
+        return records[0]
     return max(
         records,
         key=lambda record: (

@@ -131,7 +131,7 @@ def choose(
     nearest = min(misses, default=(0, "", None), key=lambda miss: miss[:2])[2]
     level = next((name for name in ("proven", "likely", "unknown") if any(o.level == name for o in fitting)), "none")
     pool = [option for option in fitting if option.level == level]
-    reasons = [_limits_reason(limits, device, threads, budget)]
+    reasons = [limits_reason(limits, device, threads, budget)]
     winner = None
     if pool:
         front = _front(pool, budget)
@@ -165,20 +165,26 @@ def _options(candidate: Candidate, budget: Budget, device: str, threads: int) ->
     if candidate.status != "ready":
         sentence = f"{candidate.name}, which is {candidate.status.replace('_', ' ')}"
         return [], [Drop(candidate.name, "status", candidate.status, "ready", sentence)]
-    here = [_with_size(f, candidate) for f in candidate.footprints if (f.device, f.threads) == (device, threads)]
-    if not here:
+    if not any((figures.device, figures.threads) == (device, threads) for figures in candidate.footprints):
         bare = Figures(device, threads, size_bytes=candidate.size_bytes)
         if candidate.is_baseline:
             bare = replace(bare, fidelity=1.0)
         return [_Option(candidate, bare, "unknown")], []
-    by_runtime: dict[tuple[str | None, int | None, str | None], list[Figures]] = {}
-    for record in here:
-        by_runtime.setdefault((record.runtime, record.opset, record.format), []).append(record)
-    options = []
-    for records in by_runtime.values():
-        record = best_record(records)
-        options.append(_Option(candidate, record, "proven" if _is_proven(record, budget) else "likely"))
+    options = [
+        _Option(candidate, record, "proven" if _is_proven(record, budget) else "likely")
+        for record in measured_options(candidate, device, threads)
+    ]
     return options, []
+
+
+def measured_options(candidate: Candidate, device: str, threads: int) -> list[Figures]:
+    """The record which speaks for a candidate in a place, one a runtime."""
+    by_runtime: dict[tuple[str | None, int | None, str | None], list[Figures]] = {}
+    for record in candidate.footprints:
+        if (record.device, record.threads) == (device, threads):
+            own = _with_size(record, candidate)
+            by_runtime.setdefault((own.runtime, own.opset, own.format), []).append(own)
+    return [best_record(records) for records in by_runtime.values()]
 
 
 def _is_proven(record: Figures, budget: Budget) -> bool:
@@ -260,7 +266,8 @@ def _rank(option: _Option, budget: Budget) -> tuple:
     return (*first, loss, p90_ms, memory, size, *tie)
 
 
-def _limits_reason(limits: dict[str, Decimal], device: str, threads: int, budget: Budget) -> str:
+def limits_reason(limits: dict[str, Decimal], device: str, threads: int, budget: Budget) -> str:
+    """The limits that were applied, as a sentence."""
     texts = []
     for key, allowed in sorted(limits.items()):
         sign = "≥" if key in LOWER_LIMITS else "≤"

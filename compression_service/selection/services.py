@@ -1,14 +1,16 @@
 """Answering budgets: from rows to the pure rules of choice.py, and back to a commit which holds while a pull runs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
 
-from compression_service.devices.services import canonical_name, default_device, known_names
+from compression_service.devices.services import canonical_name, known_names
 from compression_service.selection.budgets import PREFIX, Budget, BudgetError, parse_budget
 from compression_service.selection.choice import Candidate, Figures, Fit, choose
+from compression_service.selection.memory import Kept, standing
 from compression_service.selection.models import FitAnswer
 from compression_service.variants.models import SourceModel, Variant
 from compression_service.variants.services import catalogue_version, current_source
@@ -18,6 +20,8 @@ from models_registry.repos.models import Repository, RepoType
 
 HOLDS = timedelta(hours=1)
 MOST_ANSWERS = 500
+_candidates: Kept[list[Candidate]] = Kept(200)
+_fits: Kept[Fit] = Kept(2000)
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,10 @@ def read_budget(text: str) -> Budget:
         raise bad_budget(error) from error
 
 
-def bad_budget(error: BudgetError) -> BadRequest:
+def bad_budget(error: BudgetError, also: Iterable[str] = ()) -> BadRequest:
+    """`also`: what else would have been understood there."""
     known = f" Known: {', '.join(error.known)}." if error.known and error.known[0] not in str(error) else ""
+    known += f" Filters here: {', '.join(also)}." if also else ""
     return BadRequest(f"{error}{known}")
 
 
@@ -59,17 +65,11 @@ def answer_budget(repository: Repository, budget: Budget, *, remember: bool = Fa
     Only pulls `remember`: those who look around on pages and in the API see what a pull would get, and write nothing.
     """
     budget = with_known_device(budget)
-    version = catalogue_version(repository)
-    held = FitAnswer.objects.filter(repository=repository, budget=budget.canonical).first()
+    version, device, held_pk = standing(repository, budget.canonical)
+    held = FitAnswer.objects.filter(pk=held_pk).first() if held_pk is not None else None
     if held and held.catalogue_version == version and held.superseded_at is None:
         return Answer(held.answer, held.commit)
-    fit = choose(
-        candidates_of(current_source(repository)),
-        budget,
-        str(version),
-        default_device=default_device(),
-        now=timezone.now(),
-    )
+    fit = _choose(repository, budget, version, device)
     body = _body(repository, fit)
     if held and fit.commit != held.commit and _still_stands(held):
         if held.superseded_at is None:
@@ -81,6 +81,29 @@ def answer_budget(repository: Repository, budget: Budget, *, remember: bool = Fa
     if remember and fit.commit is not None and fit.answer == "proven":
         _remember(repository, budget, body, fit.commit, version)
     return Answer(body, fit.commit)
+
+
+def _choose(repository: Repository, budget: Budget, version: int, device: str) -> Fit:
+    """choose() for a catalogue as it stands, remembered."""
+    today = timezone.now()
+    key = (repository.pk, version, budget.canonical, device, today.date())
+    if (fit := _fits.get(key)) is not None:
+        return fit
+    known = _candidates.get((repository.pk, version))
+    if known is None:
+        known = candidates_of(current_source(repository))
+        if catalogue_version(repository) != version:  # it changed while it was read: remembered by the next one
+            return choose(known, budget, str(version), default_device=device, now=today)
+        _candidates.put((repository.pk, version), known)
+    fit = choose(known, budget, str(version), default_device=device, now=today)
+    _fits.put(key, fit)
+    return fit
+
+
+def forget() -> None:
+    """Drop what this process remembers (tests: versions and ids begin anew)."""
+    _fits.clear()
+    _candidates.clear()
 
 
 def candidates_of(source: SourceModel | None) -> list[Candidate]:

@@ -13,6 +13,7 @@ from django.db.models import F, Max
 
 from compression_service.devices.models import Device
 from compression_service.variants.datasets import dataset_of
+from compression_service.variants.events import catalogue_changed
 from compression_service.variants.models import Catalogue, Footprint, SourceModel, Variant
 from models_registry.cards.services import card_at
 from models_registry.repos.commits import AddContent, AddFile, Copy, Operation, write_commit
@@ -259,3 +260,4 @@ def _provenance(variant: Variant, made: dict[str, Any]) -> dict[str, Any]:
 def _bump(repository: Repository) -> None:
     Catalogue.objects.get_or_create(repository=repository)
     Catalogue.objects.filter(repository=repository).update(version=F("version") + 1)
+    catalogue_changed.send(sender=Catalogue, repository=repository)

@@ -47,7 +47,10 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error, Http404):
         refusal = HubError("Not found.", status=404)
         return Response(body_of(refusal), 404, headers=headers_of(refusal))
-    if isinstance(error, RequestDataTooBig | TooManyFieldsSent | SuspiciousOperation):
+    if isinstance(error, TooManyFieldsSent):
+        refusal = HubError("The request has more parameters than any of ours takes: leave some out.", status=400)
+        return Response(body_of(refusal), 400, headers=headers_of(refusal))
+    if isinstance(error, RequestDataTooBig | SuspiciousOperation):
         refusal = HubError("The request is too large or not well formed.", status=400)
         return Response(body_of(refusal), 400, headers=headers_of(refusal))
     return None

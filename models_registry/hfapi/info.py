@@ -13,6 +13,7 @@ from models_registry.hfapi.fields import DEFAULTS, EXPANDS, Known, gather, show,
 from models_registry.repos.entries import list_entries, list_paths
 from models_registry.repos.models import RepoType
 from models_registry.repos.revisions import DEFAULT_BRANCH, commit_at, resolve_revision
+from models_registry.search.extensions import extensions_of
 from models_registry.search.listings import Filters, find_repositories, read_amounts
 from models_registry.search.tag_uses import tags_by_type
 
@@ -79,7 +80,16 @@ def filters_of(query: Any, kind: RepoType) -> Filters:
     """The filters of an address. Raises BadRequest for values which can not be understood."""
     if query.get("direction", "-1") not in ("-1", ""):
         raise BadRequest("Listings are sorted from the greatest down: leave 'direction' out, or send -1.")
-    tags = [tag.strip() for value in query.getlist("filter") for tag in value.split(",") if tag.strip()]
+    extensions = extensions_of(kind)
+    extended = [(one.key, text) for one in extensions for text in query.getlist(one.key)]
+    given = []
+    for value in query.getlist("filter"):
+        own = next((one for one in extensions if value.startswith(one.prefix)), None)
+        if own is not None:
+            extended.append((own.key, value))
+        else:
+            given.append(value)
+    tags = [tag.strip() for value in given for tag in value.split(",") if tag.strip()]
     apps = [app for value in query.getlist("apps") for app in value.split(",") if app]
     tags += [tag for app in apps for tag in _APPS.get(app, ())]
     for key, prefix in (("models", "model"), ("datasets", "dataset")) if kind is RepoType.SPACE else ():
@@ -96,6 +106,7 @@ def filters_of(query: Any, kind: RepoType) -> Filters:
         gated=flag(query["gated"]) if "gated" in query else None,
         parameters=read_amounts(query["num_parameters"]) if query.get("num_parameters") else (None, None),
         linked=flag(query.get("linked", "false")),
+        extended=tuple(extended),
         nothing=nothing,
         sort=query.get("sort", ""),
     )

@@ -20,6 +20,7 @@ from models_registry.errors import BadRequest
 from models_registry.repos.models import Gate, Repository, RepositoryTag, RepoType
 from models_registry.search import index
 from models_registry.search.cursors import Cursor, read_cursor
+from models_registry.search.extensions import extensions_of
 
 SORTS = {
     "": "last_modified",
@@ -50,6 +51,7 @@ class Filters:
     gated: bool | None = None
     parameters: tuple[int | None, int | None] = (None, None)
     linked: bool = False
+    extended: tuple[tuple[str, str], ...] = ()  # (key, text) of filters which other rooms added
     nothing: bool = False  # a filter which no repository of this hub can meet
     sort: str = ""
 
@@ -76,7 +78,7 @@ class _Narrow:
     ids: Any
 
 
-class _Plain(Func):
+class Plain(Func):
     """A column which SQLite may not look up by an index: the planner has no figures and would take a worse one."""
 
     template = "%(expressions)s"
@@ -196,6 +198,10 @@ def _narrows(kind: RepoType, filters: Filters) -> list[_Narrow]:
         uses = RepositoryTag.objects.filter(repository=OuterRef("pk"))
         condition = Q(Exists(uses.filter(Q(tag__startswith="model:") | Q(tag__startswith="dataset:"))))
         narrows.append(_Narrow(condition, lambda most: [0] * most))
+    known = {extension.key: extension for extension in extensions_of(kind)}
+    for key, text in filters.extended:
+        narrowing = known[key].narrow(text)
+        narrows.append(_Narrow(narrowing.condition, narrowing.ids))
     return narrows
 
 
@@ -212,7 +218,7 @@ def _ids(condition: Q, most: int) -> list[int]:
 def _of_few(
     rows: QuerySet[Repository], actor: Actor, kind: RepoType, few: list[int], conditions: list[Q]
 ) -> QuerySet[Repository]:
-    own_type = rows.alias(_type=_Plain("type")).filter(_Among("pk", few), _type=kind.value)
+    own_type = rows.alias(_type=Plain("type")).filter(_Among("pk", few), _type=kind.value)
     return own_type.filter(*conditions).filter(readable_by(actor))
 
 
@@ -235,7 +241,7 @@ def _sorted(
     if after is not None:
         rows = rows.filter(_Before(order, "pk", Value(after.value, Repository._meta.get_field(order)), Value(after.pk)))  # type: ignore[arg-type]
     if plain:
-        return rows.order_by(_Plain(order).desc(), "-pk")
+        return rows.order_by(Plain(order).desc(), "-pk")
     return rows.order_by(f"-{order}", "-pk")
 
 

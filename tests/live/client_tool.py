@@ -5,6 +5,7 @@
 
 import json
 import sys
+from inspect import isgenerator
 
 from huggingface_hub import HfApi
 
@@ -14,7 +15,8 @@ def main() -> None:
     for call in json.load(sys.stdin):
         function = getattr(api, call.pop("call"))
         try:
-            results.append({"value": str(function(**call))})
+            value = function(**call)
+            results.append({"value": str(list(value) if isgenerator(value) else value)})
         except Exception as error:  # the caller judges it
             results.append({"error": type(error).__name__, "message": str(error)})
     print(json.dumps(results))

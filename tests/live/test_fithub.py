@@ -177,3 +177,20 @@ except fithub.NothingFits as refusal:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout.strip() == "none", done.stderr[-2000:]
+
+
+def test_the_stock_client_lists_what_fits(hub: Hub, fitted: str):
+    found, none = hub.client(
+        [
+            {"call": "list_models", "filter": "fit@memory=1GB,latency=1s"},
+            {"call": "list_models", "filter": "fit@memory=1MB"},
+        ]
+    )
+    assert fitted in str(found["value"]) and fitted not in str(none["value"])
+
+
+def test_the_best_model_of_the_hub_is_one_command(fithub: Shell, fitted: str):
+    answer = fithub.json("fit", "--memory", "1GB", "--search", "fitted")
+    assert answer["results"][0]["repository"] == fitted
+    assert "nearest" in fithub.json("fit", "--memory", "1MB", code=3)["error"]
+    fithub("fit", fitted, "--pipeline-tag", "x", code=2)

@@ -16,6 +16,7 @@ from models_registry.pages.places import actor_of
 from models_registry.pages.sections import notes_of
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.services import find_namespace
+from models_registry.search.extensions import Extension, extensions_of
 from models_registry.search.facets import Facets, facets_of
 from models_registry.search.listings import (
     MAX_COUNTED,
@@ -67,12 +68,14 @@ def listing(request: HttpRequest, kind: RepoType) -> HttpResponse:
     actor, query = actor_of(request), request.GET
     tags = tuple(dict.fromkeys(tag for tag in query.getlist("tag") if tag))
     size = query.get("size", "") if kind is RepoType.MODEL else ""
+    extensions = extensions_of(kind)
     filters = Filters(
         search=(query.get("q", ""),),
         author=query.get("author", "").strip(),
         tags=tags,
         pipeline_tag=query.get("task", ""),
         parameters=read_amounts(size) if size else (None, None),
+        extended=tuple((one.key, text) for one in extensions if (text := "".join(query.get(one.key, "").split()))),
         sort=query.get("sort", ""),
     )
     cursor = query.get("cursor", "")
@@ -89,10 +92,11 @@ def listing(request: HttpRequest, kind: RepoType) -> HttpResponse:
         "sorts": _SORTS,
         "size": size,
         "sizes": _SIZES if kind is RepoType.MODEL else (),
-        "filtered": bool(query.get("q") or filters.author or tags or filters.pipeline_tag or size),
+        "filtered": bool(query.get("q") or filters.author or tags or filters.pipeline_tag or size or filters.extended),
         "total": min(total, MAX_COUNTED),
         "is_more": total > MAX_COUNTED,
         "rows": describe(page.rows),
+        "extensions": _extensions(request, extensions, dict(filters.extended)),
         "chips": _chips(request, filters),
         "facets": _facets(request, facets_of(actor, kind, page.few), tags),
         "next": _link(request, cursor=page.next) if page.next else "",
@@ -157,6 +161,7 @@ def _chips(request: HttpRequest, filters: Filters) -> list[tuple[str, str]]:
         chips.append((f"task: {filters.pipeline_tag}", _link(request, task="")))
     if filters.author:
         chips.append((f"by {filters.author}", _link(request, author="")))
+    chips += [(f"{key} {text}", _link(request, **{key: ""})) for key, text in filters.extended]
     return chips
 
 
@@ -173,6 +178,18 @@ def _facets(request: HttpRequest, groups: list[Facets], chosen: Sequence[str]) -
         }
         for group in groups
         if any(tag not in chosen for tag, _, _ in group.tags)
+    ]
+
+
+def _extensions(request: HttpRequest, found: Sequence[Extension], given: dict[str, str]) -> list[dict[str, Any]]:
+    """Filters of other rooms: a field each, and its suggestions as links."""
+    return [
+        {
+            "extension": one,
+            "value": given.get(one.key, ""),
+            "suggestions": [(words, _link(request, **{one.key: value})) for words, value in one.suggestions],
+        }
+        for one in found
     ]
 
 

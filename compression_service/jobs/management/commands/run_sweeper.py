@@ -17,6 +17,7 @@ from django.utils import timezone
 from compression_service.jobs import leases
 from compression_service.jobs.models import Job, Worker
 from compression_service.jobs.services import after_failure, announce
+from compression_service.selection.offers import refresh_lagging
 
 logger = logging.getLogger(__name__)
 STAGING_LIVES_S = 24 * 3600
@@ -37,6 +38,7 @@ class Command(BaseCommand):
         while True:
             try:
                 leases.sweep(announce, after_failure)
+                refresh_lagging()
                 _clear_up()
             except DatabaseError:
                 logger.exception("the sweep was cut short; the next one goes on")
