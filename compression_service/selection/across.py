@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from decimal import ROUND_FLOOR, Decimal
+from itertools import product
 from typing import Any
 
 from django.db.models import Case, Exists, F, FloatField, IntegerField, OuterRef, Q, QuerySet, Value, When
@@ -258,8 +259,8 @@ def _nearest_miss(
         _gather(actor, missed.filter(*_within(budget, NEAR)), 1, nearest)
     if not nearest:
         # Far from everything: the least of each figure that was asked for, each read off its index.
-        for key in sorted(limits):
-            _gather(actor, _least(rows, key), len(nearest) + 1, nearest)
+        for level, key in product((Offer.PROVEN, Offer.LIKELY), sorted(limits)):
+            _gather(actor, _least(rows.filter(level=level), key), len(nearest) + 1, nearest)
     known = [row for row in nearest.values() if all(_figure(row, key) is not None for key in limits)]
     if not known:
         return None
@@ -291,9 +292,7 @@ def _excess(key: str, allowed: Decimal) -> Combinable:
 
 def _least(rows: QuerySet[Offer], key: str) -> QuerySet[Offer]:
     column = "loss" if key == "fidelity" else _COLUMNS[key]
-    return rows.filter(level=Offer.PROVEN).order_by(
-        f"-{column}" if key in LOWER_LIMITS and key != "fidelity" else column
-    )
+    return rows.order_by(f"-{column}" if key in LOWER_LIMITS and key != "fidelity" else column)
 
 
 def _figure(row: Offer, key: str) -> float | None:

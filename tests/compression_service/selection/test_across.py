@@ -67,6 +67,11 @@ def test_nothing_fits_says_which_model_came_nearest(anonymous, hub):
     assert "int8 of alice/small" in body["sentence"] and "memory" in body["sentence"]
 
 
+def test_a_noisy_machine_has_a_nearest_miss_too(anonymous, hub):
+    Offer.objects.update(level=Offer.LIKELY)
+    assert across(anonymous, "memory=1MB")["nearest_miss"]["variant"] == "int8"
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [("memory=0", "above 0"), ("bogus=1", "not a key"), ("memory=5XB", "unit"), ("device=toaster", "toaster"), ("limit=x", "limit"),
