@@ -96,6 +96,7 @@ INSTALLED_APPS = [
     "models_registry.storage",
     "models_registry.repos",
     "models_registry.xet",
+    "models_registry.buckets",
     "models_registry.cards",
     "models_registry.datasets",
     "models_registry.scanning",

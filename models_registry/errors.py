@@ -103,6 +103,12 @@ class StorageFull(HubError):
     status = 507
 
 
+class StorageUnavailable(HubError):
+    """Where the bytes lie does not answer, or fails."""
+
+    status = 503
+
+
 class TooManyRequests(HubError):
     status = 429
 

@@ -3,10 +3,10 @@
 from django.urls import path
 
 from models_registry.gitapi import views
-from models_registry.repos.models import RepoType
+from models_registry.repos.models import GIT_TYPES
 
 urlpatterns = []
-for _kind in RepoType:
+for _kind in GIT_TYPES:
     for _suffix in (".git", ""):
         _base = f"{_kind.url_prefix}<str:namespace>/<str:name>{_suffix}"
         urlpatterns += [

@@ -14,10 +14,10 @@ from rest_framework.views import APIView
 
 from models_registry.accounts.actors import Actor
 from models_registry.errors import BadRequest, TooLarge
-from models_registry.repos.models import Repository, RepoType
+from models_registry.repos.models import GIT_TYPES, Repository
 from models_registry.repos.services import find_repository
 
-TYPES = {kind.plural: kind for kind in RepoType}
+TYPES = {kind.plural: kind for kind in GIT_TYPES}
 MAX_JSON_BYTES = 32 * 1024 * 1024
 
 

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from models_registry.errors import BadRequest
 from models_registry.hfapi.base import TYPES, HubView, json_object, moment, number, page_of, text_field
 from models_registry.repos.contents import MAX_DELETED, delete_contents, grant_contents, stored_files
-from models_registry.repos.models import RepoType
+from models_registry.repos.models import GIT_TYPES, RepoType
 from models_registry.repos.services import find_repository
 from models_registry.repos.squash import squash
 
@@ -69,7 +69,9 @@ class LfsFilesDuplicate(HubView):
             raise BadRequest("The field 'target' must be an object with 'type' and 'name'.")
         kind = text_field(target, "type", RepoType.MODEL.value)
         if f"{kind}s" not in TYPES:
-            raise BadRequest(f"The target's type {kind[:40]!r} is none of {', '.join(RepoType.values)}.")
+            raise BadRequest(
+                f"The target's type {kind[:40]!r} is none of {', '.join(kind.value for kind in GIT_TYPES)}."
+            )
         into = find_repository(self.actor, TYPES[f"{kind}s"], text_field(target, "name"), follow=True)
         if not isinstance(files, list) or not all(isinstance(file, dict) for file in files):
             raise BadRequest("The field 'files' must be a list of objects.")

@@ -1,10 +1,12 @@
 """LFS uploads in parts: for files which a client would rather not send in one request (hub-protocol §2.6.3b).
 
-A part lies in the staging folder under a name which says what it is part of, so any request finds it and a part which
-was cut off is simply sent again. What is never completed, the sweeper takes away after a day.
+With FILE_DELIVERY=presigned the parts go to S3 itself, and the hub reads the whole once to verify it. Otherwise a part
+lies in the staging folder under a name which says what it is part of, so any request finds it, and one which was cut
+off is simply sent again. What is never completed, upkeep takes away after a day.
 """
 
 import hashlib
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -12,8 +14,9 @@ from typing import Any, BinaryIO, cast
 from models_registry.errors import BadRequest
 from models_registry.repos.models import Repository
 from models_registry.storage.blobstore import full_disk_said, staging_folder
+from models_registry.storage.delivery import direct_store
 from models_registry.storage.models import Blob
-from models_registry.storage.services import staged, take_in
+from models_registry.storage.services import adopt, staged, take_in
 
 PART_BYTES = 64 * 1024 * 1024
 MOST_PARTS = 1000
@@ -33,9 +36,16 @@ def action(sign: Callable[[dict[str, Any]], str], size: int, seconds: int) -> di
     """The `upload` action: a numbered URL for each part, and the one which completes. `sign` makes a URL of claims."""
     chunk = chunk_bytes(size)
     numbers = range(1, count_of(size, chunk) + 1)
-    parts = {f"{number:05d}": sign({"operation": "part", "part": number, "chunk": chunk}) for number in numbers}
+    whole: dict[str, Any] = {"operation": "complete", "chunk": chunk}
+    if (store := direct_store()) is not None:
+        key = f"incoming/{secrets.token_hex(16)}"
+        upload = store.begin_parts(key)
+        parts = {f"{number:05d}": store.part_url(key, upload, number, seconds) for number in numbers}
+        whole |= {"key": key, "upload": upload}
+    else:
+        parts = {f"{number:05d}": sign({"operation": "part", "part": number, "chunk": chunk}) for number in numbers}
     return {
-        "href": sign({"operation": "complete", "chunk": chunk}),
+        "href": sign(whole),
         "header": {"chunk_size": str(chunk), **parts},
         "expires_in": seconds,
     }
@@ -66,6 +76,8 @@ def complete(repository: Repository, claims: dict[str, Any], data: dict[str, Any
         etags[number] = etag.strip().removeprefix("W/").strip('"')
     if sorted(etags) != list(range(1, count + 1)):
         raise BadRequest(f"This upload has the parts 1 to {count}: send them all, and name each once.")
+    if "upload" in claims:
+        return _complete_at_store(claims, [etags[number] for number in range(1, count + 1)])
     paths = [_path(repository, claims, number) for number in range(1, count + 1)]
     for number, path in enumerate(paths, 1):
         if not path.is_file():
@@ -74,6 +86,25 @@ def complete(repository: Repository, claims: dict[str, Any], data: dict[str, Any
     blob = take_in(joined, claims["oid"], claims["size"])
     for path in paths:
         path.unlink(missing_ok=True)
+    return blob
+
+
+def _complete_at_store(claims: dict[str, Any], etags: list[str]) -> Blob:
+    """Let S3 put the parts together, read the whole to verify it, and give it its name."""
+    store = direct_store()
+    if store is None:
+        raise BadRequest("This upload was begun while the hub kept its files elsewhere: ask the batch API again.")
+    key, sha256, size = claims["key"], claims["oid"], claims["size"]
+    if not store.exists(key):  # else the answer was lost, and it is asked again
+        store.finish_parts(key, claims["upload"], etags)
+    digest, length = hashlib.sha256(), store.size(key)
+    for block in store.read_range(key, 0, min(length, size + 1)):
+        digest.update(block)
+    if (length, digest.hexdigest()) != (size, sha256):
+        store.delete(key)
+        raise BadRequest(f"The parts make up {length:,} bytes of another SHA-256 than {sha256}: send them again.")
+    blob = adopt(sha256, size, lambda name: store.rename(key, name))
+    store.delete(key)  # it is still there when the content was here already, as chunks
     return blob
 
 

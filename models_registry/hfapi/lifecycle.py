@@ -44,13 +44,15 @@ class CreateRepo(HubView):
         """Create a repository. 409, with its `url`, when it is there already."""
         data = json_object(request)
         kind, owner, name = _named(data, self.actor.name)
+        if not kind.has_history:
+            raise BadRequest(f"A bucket is made by POST /api/buckets/{owner}/{name}.")
         _refuse_what_is_not_here(data, kind)
         files, sdk = _first_files(data, kind), data.get("sdk") or ""
         if not isinstance(sdk, str):
             raise BadRequest("The field 'sdk' must be a text.")
         try:
             repository = services.create_repository(
-                self.actor, kind, name, owner, private=_private(data, kind), sdk=sdk, files=files
+                self.actor, kind, name, owner, private=private_of(data, kind), sdk=sdk, files=files
             )
         except Conflict as error:
             text = f"You already created this {kind.value} repo"
@@ -72,7 +74,7 @@ class DuplicateRepo(HubView):
                 source,
                 new_name,
                 owner or None,
-                private=_private(data, source.kind),
+                private=private_of(data, source.kind),
                 hub=endpoint(request),
             )
         except Conflict as error:
@@ -121,7 +123,7 @@ class Settings(HubView):
         services.update_settings(
             self.actor,
             repository,
-            private=_private(data, repository.kind),
+            private=private_of(data, repository.kind),
             gated=_gated(data),
             description=_description(data),
             discussions_disabled=disabled,
@@ -169,7 +171,7 @@ def _named(data: dict[str, Any], own: str) -> tuple[RepoType, str, str]:
     return kind, organization or own, name
 
 
-def _private(data: dict[str, Any], kind: RepoType) -> bool | None:
+def private_of(data: dict[str, Any], kind: RepoType) -> bool | None:
     """Old clients send `private`, newer ones `visibility`."""
     visibility = data.get("visibility")
     if visibility == "protected":

@@ -17,7 +17,7 @@ from models_registry.hfapi.base import HubView, body_stream, flag, json_object, 
 from models_registry.repos.attributes import IgnoreRules, LfsRules
 from models_registry.repos.commits import MAX_INLINE_BYTES, AddContent, AddFile, Copy, Delete, Operation, commit
 from models_registry.repos.entries import Entry, entries_at, entry_at, read_small
-from models_registry.repos.models import Repository, RepoType
+from models_registry.repos.models import GIT_TYPES, Repository
 from models_registry.repos.paths import check_path
 from models_registry.repos.revisions import resolve_revision
 
@@ -34,8 +34,8 @@ class ValidateYaml(HubView):
         """Check a README's metadata: 200 with warnings, or 400 with errors, as JSON or as lines of text."""
         data = json_object(request)
         kind = data.get("repoType") or "model"
-        if kind not in RepoType.values:
-            raise BadRequest(f"repoType is one of {', '.join(RepoType.values)}, not {str(kind)[:40]!r}.")
+        if kind not in {kind.value for kind in GIT_TYPES}:
+            raise BadRequest(f"repoType is one of {', '.join(GIT_TYPES)}, not {str(kind)[:40]!r}.")
         errors, warnings = validate(text_field(data, "content"), kind)
         status = 400 if errors else 200
         if "text/plain" in request.headers.get("Accept", ""):

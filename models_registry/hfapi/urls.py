@@ -8,6 +8,7 @@ from django.urls import path, re_path, register_converter
 from models_registry.errors import RepoNotFound
 from models_registry.hfapi import (
     access,
+    buckets,
     collections,
     discussions,
     extras,
@@ -25,7 +26,7 @@ from models_registry.hfapi import (
     users,
     webhooks,
 )
-from models_registry.repos.models import RepoType
+from models_registry.repos.models import GIT_TYPES
 from models_registry.xet.views import XetToken
 
 
@@ -62,6 +63,7 @@ _WORDS = (
     "super-squash|tag|tree|user-access-request|xet-read-token|xet-write-token"
 )
 _ONE_WORD = re.compile(rf"/api/(?:{_KINDS})/[^/]+(?:/(?:{_WORDS})(?:/.*)?)?$")
+_BUCKET = "api/buckets/<str:namespace>/<str:name>"
 _COLLECTION = "api/collections/<str:namespace>/<str:slug>"
 _DISCUSSION = (
     r"api/(?P<types>models|datasets|spaces|kernels)/(?P<namespace>[^/]+)/(?P<name>[^/]+)"
@@ -141,11 +143,23 @@ urlpatterns = [
     ),
     *(re_path(rf"^{_DISCUSSION}{tail}$", view.as_view()) for tail, view in _OF_A_DISCUSSION),
     path(f"{_REPO}/discussions", discussions.Discussions.as_view()),
+    path("api/buckets/<str:namespace>", buckets.Buckets.as_view()),
+    path(_BUCKET, buckets.Bucket.as_view()),
+    path(f"{_BUCKET}/settings", buckets.BucketSettings.as_view()),
+    path(f"{_BUCKET}/tree", buckets.BucketTree.as_view()),
+    path(f"{_BUCKET}/tree/<path:prefix>", buckets.BucketTree.as_view()),
+    path(f"{_BUCKET}/paths-info", buckets.BucketPathsInfo.as_view()),
+    path(f"{_BUCKET}/batch", buckets.BucketBatch.as_view()),
+    re_path(
+        r"^api/buckets/(?P<namespace>[^/]+)/(?P<name>[^/]+)/xet-(?P<right>read|write)-token$",
+        buckets.BucketXetToken.as_view(),
+    ),
+    path("buckets/<str:namespace>/<str:name>/resolve/<path:path>", buckets.resolve),
     path("uploads", discussions.Uploads.as_view()),
     path("uploads/<str:name>", discussions.attachment),
     path("lfs/<str:signed>", lfs.transfer),
 ]
-for _kind in RepoType:
+for _kind in GIT_TYPES:
     _base = f"{_kind.url_prefix}<str:namespace>/<str:name>"
     _extra = {"kind": _kind}
     urlpatterns += [

@@ -5,6 +5,7 @@ from django.urls.converters import StringConverter
 
 from models_registry.pages.views import (
     account,
+    buckets,
     collections,
     device,
     discussions,
@@ -19,7 +20,7 @@ from models_registry.pages.views import (
     tokens,
     webhooks,
 )
-from models_registry.repos.models import RepoType
+from models_registry.repos.models import GIT_TYPES, RepoType
 
 
 class NumberConverter(StringConverter):
@@ -66,6 +67,8 @@ urlpatterns = [
     path("collections/<str:namespace>/<str:slug>/delete", collections.delete),
     path("collections/<str:namespace>/<str:slug>/upvote", collections.upvote),
     path("collections/<str:namespace>/<str:slug>/items/<str:ident>", collections.item),
+    path("buckets/<str:namespace>/<str:name>", buckets.bucket),
+    path("buckets/<str:namespace>/<str:name>/tree/<path:path>", buckets.bucket),
     path("organizations/new", people.new_organization),
     path("organizations/<str:name>/members", people.members),
     path("organizations/<str:name>/members/set", people.set_member),
@@ -97,7 +100,7 @@ for _kind in (RepoType.DATASET, RepoType.MODEL):
             f"{_base}/discussions/<number:num>/comment/<str:comment>/<change:what>", discussions.act_on_comment, _extra
         ),
     ]
-for _kind in RepoType:
+for _kind in GIT_TYPES:
     _base = f"{_kind.url_prefix}<str:namespace>/<str:name>"
     urlpatterns.append(path(f"{_base}/ask-access", gate.ask, {"kind": _kind}))
 urlpatterns.append(path("<str:namespace>", home.namespace))

@@ -13,6 +13,12 @@ class RepoType(models.TextChoices):
     DATASET = "dataset"
     SPACE = "space"
     KERNEL = "kernel"
+    BUCKET = "bucket"
+
+    @property
+    def has_history(self) -> bool:
+        """Whether there is git behind it. A bucket has files and no past (buckets/)."""
+        return self is not RepoType.BUCKET
 
     @property
     def plural(self) -> str:
@@ -22,6 +28,9 @@ class RepoType(models.TextChoices):
     def url_prefix(self) -> str:
         """What stands before `namespace/name` in a URL: nothing for models."""
         return "" if self is RepoType.MODEL else f"{self.value}s/"
+
+
+GIT_TYPES = tuple(kind for kind in RepoType if kind.has_history)
 
 
 class Gate(models.TextChoices):

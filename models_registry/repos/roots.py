@@ -10,11 +10,22 @@ from models_registry.repos.models import Ref, Repository
 
 Pins = Callable[[Repository], Iterable[str]]
 _pins: list[Pins] = []
+_contents: list[Pins] = []
 
 
 def register_pins(pins: Pins) -> None:
     """`pins(repository)` gives the ids of commits of the repository which must stay, whatever the refs say."""
     _pins.append(pins)
+
+
+def register_contents(contents: Pins) -> None:
+    """`contents(repository)` gives the SHA-256 of contents which rows outside of git name."""
+    _contents.append(contents)
+
+
+def contents_beside_git(repository: Repository) -> set[str]:
+    """The contents which are named, but by no git object: a bucket's files."""
+    return {sha256 for contents in _contents for sha256 in contents(repository)}
 
 
 def roots_of(repository: Repository) -> set[str]:

@@ -17,7 +17,7 @@ from models_registry.repos import git_objects as git
 from models_registry.repos.closure import reachable
 from models_registry.repos.history import forget_graph
 from models_registry.repos.models import Abandoned, GitObject, Repository, RepositoryBlob
-from models_registry.repos.roots import roots_of
+from models_registry.repos.roots import contents_beside_git, roots_of
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,8 @@ def plan(repository: Repository, left_before: datetime, unused_since: datetime) 
             swept.object_bytes += size if not sha256 else 0
     stale = RepositoryBlob.objects.filter(repository=repository, used_at__lt=unused_since)
     pointers = GitObject.objects.filter(repository=repository).exclude(sha256="").values_list("oid", "sha256")
-    named = {sha256 for oid, sha256 in pointers.iterator() if oid not in dead}
+    named = contents_beside_git(repository)
+    named |= {sha256 for oid, sha256 in pointers.iterator() if oid not in dead}
     swept.contents = {sha256 for sha256 in stale.values_list("blob_id", flat=True).iterator() if sha256 not in named}
     return swept
 
@@ -136,7 +137,8 @@ def _forget_gone_tips(repository: Repository, left_before: datetime) -> None:
 def _take_rights(repository: Repository, unused_since: datetime) -> set[str]:
     pointers = GitObject.objects.filter(repository=repository, sha256=OuterRef("blob_id"))
     rows = RepositoryBlob.objects.filter(~Exists(pointers), repository=repository, used_at__lt=unused_since)
-    taken = dict(rows.values_list("blob_id", "blob__size_bytes"))
+    named = contents_beside_git(repository)
+    taken = {sha256: size for sha256, size in rows.values_list("blob_id", "blob__size_bytes") if sha256 not in named}
     for part in _parts(taken):
         RepositoryBlob.objects.filter(repository=repository, blob_id__in=part).delete()
     if taken:

@@ -6,6 +6,7 @@ Django's own FileResponse reads 4 KiB at a time and knows no ranges: measured at
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -14,6 +15,9 @@ from models_registry.errors import RangeNotSatisfiable
 from models_registry.storage.blobstore import blob_store
 from models_registry.storage.models import Blob
 from models_registry.storage.services import blob_key, read_range
+
+if TYPE_CHECKING:
+    from models_registry.storage.s3 import S3BlobStore
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
@@ -97,12 +101,18 @@ def _hand_over(content: Content) -> HttpResponse | None:
             return None
         relative = path.relative_to(settings.FITHUB_DATA / "storage")
         return HttpResponse(headers={"X-Accel-Redirect": f"/fithub-storage/{relative}"})
+    store = direct_store()
+    return HttpResponse(status=302, headers={"Location": store.presigned_url(key)}) if store is not None else None
+
+
+def direct_store() -> "S3BlobStore | None":
+    """The store to which clients go by themselves (FILE_DELIVERY=presigned); None when bytes pass through the hub."""
+    if settings.FILE_DELIVERY != "presigned":
+        return None
     from models_registry.storage.s3 import S3BlobStore
 
     store = blob_store()
-    if not isinstance(store, S3BlobStore):
-        return None
-    return HttpResponse(status=302, headers={"Location": store.presigned_url(key)})
+    return store if isinstance(store, S3BlobStore) else None
 
 
 def _with(response: HttpResponseBase, headers: dict[str, str]) -> HttpResponseBase:

@@ -54,10 +54,15 @@ def keep_file(path: Path, sha256: str, size_bytes: int) -> Blob:
 
     A content which lies here as chunks is not kept a second time.
     """
+    return adopt(sha256, size_bytes, lambda key: blob_store().put_file(key, path))
+
+
+def adopt(sha256: str, size_bytes: int, put: Callable[[str], None]) -> Blob:
+    """Record a verified content; `put(key)` brings its bytes to their key in the store."""
     blob = announce(sha256, size_bytes)
     if not blob.is_whole and blob.xet_hash:
         return blob
-    blob_store().put_file(blob_key(sha256), path)
+    put(blob_key(sha256))
     if not blob.is_whole:
         Blob.objects.filter(sha256=sha256).update(is_whole=True)
         blob.is_whole = True

@@ -20,6 +20,7 @@ from models_registry.repos import sweeping
 from models_registry.repos.models import Repository, RepositoryBlob
 from models_registry.storage.blobstore import blob_store
 from models_registry.storage.models import Blob
+from models_registry.storage.s3 import S3BlobStore
 from models_registry.storage.services import blob_key
 from models_registry.upkeep import references
 from models_registry.xet.models import XetFile, Xorb, XorbHolder, XorbUse
@@ -94,6 +95,8 @@ def collect(grace: Grace, *, dry_run: bool = False, now: datetime | None = None)
         _take_files_which_nobody_knows(unused_since)
         _take_xorbs(freed, xorbs_since)
     _take_strays(freed, dry_run=dry_run)
+    if not dry_run and isinstance(store := blob_store(), S3BlobStore):
+        store.clear_up(now - timedelta(days=1))
     if not dry_run:
         logger.info(
             "collected %d objects, %d contents, %d xorbs, %d bytes", freed.objects, freed.contents, freed.xorbs,

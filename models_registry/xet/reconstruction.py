@@ -10,7 +10,7 @@ from models_registry.accounts.policies import can_read_files
 from models_registry.errors import Forbidden, NotFound, RangeNotSatisfiable
 from models_registry.repos.models import RepositoryBlob
 from models_registry.storage.blobstore import blob_store
-from models_registry.storage.delivery import Content
+from models_registry.storage.delivery import Content, direct_store
 from models_registry.xet.formats.files import chunk_window
 from models_registry.xet.formats.shard import Segment
 from models_registry.xet.formats.xorb import XorbIndex
@@ -115,9 +115,14 @@ def _merged(parts: list[Chunks]) -> list[Chunks]:
 
 def _fetch(index: XorbIndex, part: Chunks, cas: str) -> dict[str, Any]:
     start, end = index.offsets[part.first], index.offsets[part.end]
-    signed = signing.dumps({"xorb": index.hash_hex, "start": start, "end": end}, salt=_SALT, compress=True)
+    store = direct_store()
+    if store is not None:
+        url = store.presigned_url(xorb_key(index.hash_hex), TOKEN_SECONDS, span=(start, end))
+    else:
+        signed = signing.dumps({"xorb": index.hash_hex, "start": start, "end": end}, salt=_SALT, compress=True)
+        url = f"{cas}/v1/xorbs/signed/{signed}"
     return {
         "range": {"start": part.first, "end": part.end},
-        "url": f"{cas}/v1/xorbs/signed/{signed}",
+        "url": url,
         "url_range": {"start": start, "end": end - 1},
     }

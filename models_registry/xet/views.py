@@ -9,11 +9,13 @@ from django.views.decorators.http import require_POST, require_safe
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from models_registry.accounts.actors import Actor
 from models_registry.community.discussions import pulls
 from models_registry.errors import BadRequest, NotFound, TooLarge, Unauthorized
 from models_registry.hfapi.base import HubView, body_stream, endpoint, flag
 from models_registry.repos.downloads import count_download
 from models_registry.repos.gating import require_files
+from models_registry.repos.models import Repository
 from models_registry.repos.revisions import resolve_revision
 from models_registry.storage.delivery import serve, span_of
 from models_registry.xet import reconstruction as reconstructions
@@ -36,12 +38,19 @@ class XetToken(HubView):
         # With create_pr clients write any revision, even "None": the commit says which branch is meant.
         if not create_pull:
             resolve_revision(self.actor, repository, rest)
-        token, ends = services.make_token(self.actor, repository, write=write and not offers, offers=offers)
-        cas = f"{endpoint(request)}/cas/{services.realm_of(self.actor)}"
-        return Response(
-            {"accessToken": token, "exp": ends, "casUrl": cas},
-            headers={"X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(ends), "X-Xet-Cas-Url": cas},
-        )
+        return token_answer(request, self.actor, repository, write=write and not offers, offers=offers)
+
+
+def token_answer(
+    request: Request, actor: Actor, repository: Repository, *, write: bool, offers: bool = False
+) -> Response:
+    """The token as both kinds of clients read it: hf_xet the body, Python the headers."""
+    token, ends = services.make_token(actor, repository, write=write, offers=offers)
+    cas = f"{endpoint(request)}/cas/{services.realm_of(actor)}"
+    return Response(
+        {"accessToken": token, "exp": ends, "casUrl": cas},
+        headers={"X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(ends), "X-Xet-Cas-Url": cas},
+    )
 
 
 @csrf_exempt

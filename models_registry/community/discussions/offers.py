@@ -13,7 +13,7 @@ from models_registry.errors import Forbidden
 from models_registry.repos.models import Repository
 from models_registry.repos.services import grant_blob
 from models_registry.storage.models import Blob
-from models_registry.xet.models import XetFile, XorbHolder
+from models_registry.xet.holding import hold_xorbs
 
 MAX_WAITING_BYTES = 100 * 1024**3  # of one person, over all repositories
 
@@ -43,10 +43,5 @@ def take_up(repository: Repository, author: User, names: Iterable[str]) -> None:
         return
     for blob in Blob.objects.filter(pk__in=found):
         grant_blob(repository, blob)
-    xet_hashes = Blob.objects.filter(pk__in=found).exclude(xet_hash="").values("xet_hash")
-    terms = XetFile.objects.filter(hash__in=xet_hashes).values_list("terms", flat=True)
-    xorbs = {term[0] for rows in terms for term in rows}
-    XorbHolder.objects.bulk_create(
-        [XorbHolder(repository=repository, xorb_id=name) for name in sorted(xorbs)], ignore_conflicts=True
-    )
+    hold_xorbs(repository, found)
     Offer.objects.filter(repository=repository, author=author, blob__in=found).delete()

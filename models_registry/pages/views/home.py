@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from models_registry.accounts.members import follow_counts, follows
-from models_registry.accounts.policies import can_administer, can_follow
+from models_registry.accounts.policies import can_administer, can_follow, readable_by
 from models_registry.community.collections.reading import list_collections
 from models_registry.pages.links import repository_link
 from models_registry.pages.places import actor_of
@@ -117,6 +117,7 @@ def namespace(request: HttpRequest, namespace: str) -> HttpResponse:
         total = count_repositories(actor, kind, filters) if len(rows) == ROWS_A_PAGE else len(rows)
         more = f"/{kind.plural}?{urlencode({'author': owner.name})}" if total > len(rows) else ""
         groups.append({"title": title, "kind": kind, "total": total, "more": more, "rows": describe(rows)})
+    buckets = Repository.objects.filter(readable_by(actor), type=RepoType.BUCKET, namespace=owner)
     members = []
     if owner.is_organization:
         members = list(owner.memberships.select_related("user").order_by("user__username")[:100])
@@ -124,6 +125,7 @@ def namespace(request: HttpRequest, namespace: str) -> HttpResponse:
     context = {
         "owner": owner,
         "groups": groups,
+        "buckets": list(buckets.order_by("-last_modified", "-pk")[:ROWS_A_PAGE]),
         "members": members,
         "followers": followers,
         "following": following,

@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from models_registry.hfapi.fields import EXPANDS
-from models_registry.repos.models import RepoType
+from models_registry.repos.models import GIT_TYPES, RepoType
 from tests.factories import make_repository, push
 
 pytestmark = pytest.mark.django_db
@@ -18,7 +18,7 @@ def weights(shape):
     return struct.pack("<Q", len(text)) + text + b"1234"
 
 
-@pytest.mark.parametrize("kind", list(RepoType))
+@pytest.mark.parametrize("kind", GIT_TYPES)
 def test_every_expand_answers(kind, alice, as_alice):
     repository = make_repository(alice, "r", kind, files={"README.md": b"# R"})
     keys = EXPANDS[kind].split()

@@ -11,7 +11,7 @@ from models_registry.accounts.services import create_organization
 from models_registry.errors import Conflict
 from models_registry.repos import services
 from models_registry.repos.events import repository_moved
-from models_registry.repos.models import Repository, RepositoryRedirect, RepoType
+from models_registry.repos.models import GIT_TYPES, Repository, RepositoryRedirect, RepoType
 from models_registry.repos.moving import move_repository
 from tests.factories import api_commit, client_of, make_repository, make_user, push
 
@@ -26,7 +26,7 @@ def acme(alice):
     return create_organization("acme", alice)
 
 
-@pytest.mark.parametrize("kind", list(RepoType))
+@pytest.mark.parametrize("kind", GIT_TYPES)
 def test_a_moved_repository_goes_on_under_both_names(as_alice, anonymous, alice, kind):
     repository = make_repository(alice, "m", kind, files={"a b.txt": b"1", "w.bin": b"2"})
     answer = move(as_alice, "alice/m", "alice/n", kind.value)
@@ -161,7 +161,7 @@ def test_what_is_not_moved(as_alice, alice, bob, model, old, new, status, words)
 
 
 @pytest.mark.parametrize("body", [{}, {"fromRepo": 1, "toRepo": "a/b"}, {"fromRepo": "alice/m"}, [],
-                                  {"fromRepo": "alice/m", "toRepo": "alice/x", "type": "bucket"}])  # fmt: skip
+                                  {"fromRepo": "alice/m", "toRepo": "alice/x", "type": "barrel"}])  # fmt: skip
 def test_bodies_of_a_move_are_checked(as_alice, model, body):
     answer = as_alice.post("/api/repos/move", json.dumps(body), content_type="application/json")
     assert answer.status_code == 400 and answer.json()["error"]

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from models_registry.repos.models import Repository, RepoType
+from models_registry.repos.models import GIT_TYPES, Repository, RepoType
 from tests.factories import client_of, make_repository, push
 
 
@@ -34,7 +34,7 @@ def test_the_request_id_is_the_callers(as_alice):
     assert as_alice.get("/api/nope")["X-Request-Id"].startswith("Root=")
 
 
-@pytest.mark.parametrize("kind", RepoType.values)
+@pytest.mark.parametrize("kind", [kind.value for kind in GIT_TYPES])
 def test_create_and_create_again(as_alice, kind):
     answer = post(as_alice, "/api/repos/create", {"name": "m", "type": kind, "visibility": "private", "sdk": "static"})
     prefix = "" if kind == "model" else f"{kind}s/"

@@ -82,7 +82,7 @@ def test_more_rows_ask_no_more_queries(url, alice, django_assert_max_num_queries
     client = Client(headers={"accept": "text/html"})
     for number in range(12):
         factories.make_repository(alice, f"m{number}", files={"README.md": CARD % f"t{number}, u, v, w, x, y".encode()})
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         client.get(url)
 
 

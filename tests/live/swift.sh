@@ -1,0 +1,60 @@
+#!/bin/sh
+# OpenStack Swift's S3 API on 127.0.0.1:$2 with its data in $1: an S3 which checks signatures. Ends with the shell which called it.
+set -eu
+place=$1 port=${2:-58088}
+mkdir -p "$place/etc" "$place/devices/sda"
+cd "$place/etc"
+printf '[swift-hash]\nswift_hash_path_prefix = a\nswift_hash_path_suffix = b\n[storage-policy:0]\nname = p0\ndefault = yes\n' >swift.conf
+server() { # name port
+    swift-ring-builder "$1.builder" create 4 1 1 >/dev/null
+    swift-ring-builder "$1.builder" add "r1z1-127.0.0.1:$2/sda" 1 >/dev/null
+    swift-ring-builder "$1.builder" rebalance >/dev/null || true
+    cat >"$1-server.conf" <<CONF
+[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = $2
+devices = $place/devices
+mount_check = false
+swift_dir = $place/etc
+workers = 1
+user = $(id -un)
+[pipeline:main]
+pipeline = $1-server
+[app:$1-server]
+use = egg:swift#$1
+CONF
+}
+server account $((port + 1))
+server container $((port + 2))
+server object $((port + 3))
+cat >proxy-server.conf <<CONF
+[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = $port
+swift_dir = $place/etc
+workers = 2
+user = $(id -un)
+[pipeline:main]
+pipeline = catch_errors gatekeeper healthcheck cache bulk s3api tempauth copy slo dlo proxy-server
+[app:proxy-server]
+use = egg:swift#proxy
+account_autocreate = true
+allow_account_management = true
+[filter:s3api]
+use = egg:swift#s3api
+location = us-east-1
+[filter:tempauth]
+use = egg:swift#tempauth
+user_hub_tester = secretkey .admin
+[filter:cache]
+use = egg:swift#memcache
+memcache_servers = 127.0.0.1:$((port + 4))
+CONF
+for name in catch_errors gatekeeper healthcheck bulk copy slo dlo; do
+    printf '[filter:%s]\nuse = egg:swift#%s\n' "$name" "$name" >>proxy-server.conf
+done
+memcached -l 127.0.0.1 -p $((port + 4)) -u "$(id -un)" >"$place/memcached.log" 2>&1 &
+for name in account container object; do
+    "swift-$name-server" "$place/etc/$name-server.conf" >"$place/$name.log" 2>&1 &
+done
+exec swift-proxy-server "$place/etc/proxy-server.conf" >"$place/proxy.log" 2>&1
