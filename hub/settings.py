@@ -198,6 +198,8 @@ if FILE_DELIVERY == "presigned" and not S3_BUCKET:
 if S3_BUCKET and not (S3_ACCESS_KEY and S3_SECRET_KEY):
     _fail("S3_BUCKET needs S3_ACCESS_KEY and S3_SECRET_KEY.")
 
+QUOTA_PUBLIC_GB = _number("FITHUB_QUOTA_PUBLIC_GB", 0, 0, 1e9)  # 0: no limit
+QUOTA_PRIVATE_GB = _number("FITHUB_QUOTA_PRIVATE_GB", 0, 0, 1e9)
 GARBAGE_DAYS = _number("FITHUB_GARBAGE_DAYS", 28, 0, 3650)
 
 STATIC_URL = "/static/"

@@ -103,6 +103,16 @@ class StorageFull(HubError):
     status = 507
 
 
+class QuotaExceeded(HubError):
+    """The namespace may not keep so much. `missing_bytes` says by how much."""
+
+    status = 403
+
+    def __init__(self, message: str, missing_bytes: int) -> None:
+        super().__init__(message)
+        self.missing_bytes = missing_bytes
+
+
 class StorageUnavailable(HubError):
     """Where the bytes lie does not answer, or fails."""
 

@@ -22,6 +22,8 @@ class Namespace(models.Model):
     user = models.OneToOneField(User, models.CASCADE, null=True, blank=True, related_name="namespace")
     private_by_default = models.BooleanField(default=False, help_text="new repositories which say nothing are private")
     created_at = models.DateTimeField(auto_now_add=True)
+    public_quota_bytes = models.BigIntegerField(null=True, blank=True, help_text="null: the hub's own limit")
+    private_quota_bytes = models.BigIntegerField(null=True, blank=True, help_text="null: the hub's own limit")
 
     class Meta:
         constraints = [models.UniqueConstraint(Lower("name"), name="namespace_name_any_case")]

@@ -17,6 +17,7 @@ from models_registry.errors import BadRequest, EntryNotFound, HubError
 from models_registry.repos.events import repository_created
 from models_registry.repos.models import Repository, RepositoryBlob, RepoType
 from models_registry.repos.paths import check_path
+from models_registry.repos.quotas import require_room
 from models_registry.repos.services import (
     find_repository,
     grant_blob,
@@ -161,6 +162,8 @@ class _Sources:
             blob = Blob.objects.filter(pk__in=named, repository_rows__repository=source).first()
         if blob is None or not can_read_files(self.actor, source):
             raise EntryNotFound(f"{source.full_name} holds no content {op.xet_hash[:64]} which you may read.")
+        if not RepositoryBlob.objects.filter(repository=self.bucket, blob=blob).exists():
+            require_room(self.bucket, blob.size_bytes)
         grant_blob(self.bucket, blob)
         hold_xorbs(self.bucket, [blob.pk])
         return blob.pk

@@ -19,6 +19,7 @@ from models_registry.hfapi import lfs_parts
 from models_registry.hfapi.base import HubView, body_stream, endpoint, json_object, parse_json
 from models_registry.repos.gating import require_files
 from models_registry.repos.models import Repository, RepositoryBlob, RepoType
+from models_registry.repos.quotas import require_room
 from models_registry.repos.services import find_repository, grant_blob
 from models_registry.storage.delivery import content_of_blob, serve
 from models_registry.storage.models import Blob
@@ -63,6 +64,8 @@ class Batch(LfsView):
             rows.update(used_at=timezone.now())
         if is_offer and self.actor.user is not None:
             here |= offered(repository, self.actor.user, oids)
+        if operation == "upload":
+            require_room(repository, sum(size for oid, size in dict(wanted).items() if oid not in here))
         answers = [self._answer(repository, operation, oid, size, oid in here, in_parts) for oid, size in wanted]
         body = {"transfer": "multipart" if in_parts else "basic", "objects": answers, "hash_algo": "sha256"}
         return Response(body, content_type=_CONTENT_TYPE)

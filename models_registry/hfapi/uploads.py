@@ -19,6 +19,7 @@ from models_registry.repos.commits import MAX_INLINE_BYTES, AddContent, AddFile,
 from models_registry.repos.entries import Entry, entries_at, entry_at, read_small
 from models_registry.repos.models import GIT_TYPES, Repository
 from models_registry.repos.paths import check_path
+from models_registry.repos.quotas import require_room
 from models_registry.repos.revisions import resolve_revision
 
 MAX_COMMIT_BYTES = 512 * 1024 * 1024
@@ -70,6 +71,7 @@ class Preupload(HubView):
         paths = [check_path(text_field(file, "path")) for file in files]
         there = {entry.path: entry for entry in entries_at(repository, commit_oid, paths)}
         answers = []
+        more_bytes = 0
         for file, path in zip(files, paths, strict=True):
             entry = there.get(path)
             size, sample = file.get("size", 0), file.get("sample", "")
@@ -83,7 +85,11 @@ class Preupload(HubView):
             }
             if entry is not None and not entry.is_folder:
                 answer["oid"] = entry.sha256 or entry.oid
+            # Of the same size as what is there: most likely the same, and asked again when it is sent.
+            if goes_lfs and not answer["shouldIgnore"] and (entry is None or entry.size_bytes != size):
+                more_bytes += size
             answers.append(answer)
+        require_room(repository, more_bytes)
         return Response({"files": answers})
 
 

@@ -15,6 +15,7 @@ from models_registry.repos import git_objects as git
 from models_registry.repos.events import history_rewritten
 from models_registry.repos.history import graph_of
 from models_registry.repos.models import GitObject, Ref, Repository, RepositoryBlob
+from models_registry.repos.quotas import require_room
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS
 from models_registry.repos.rewriting import Rewriting
 from models_registry.repos.services import grant_blob, require_write
@@ -134,6 +135,8 @@ def grant_contents(actor: Actor, source: Repository, target: Repository, sha256s
         raise Forbidden(f"You may not read the files of {source.full_name}.")
     held = RepositoryBlob.objects.filter(repository=source, blob_id__in=set(sha256s)).select_related("blob")
     blobs = {row.blob_id: row.blob for row in held}
+    here = RepositoryBlob.objects.filter(repository=target, blob__in=blobs).values_list("blob_id", flat=True)
+    require_room(target, sum(blob.size_bytes for sha256, blob in blobs.items() if sha256 not in set(here)))
     with transaction.atomic():
         for blob in blobs.values():
             grant_blob(target, blob)

@@ -17,6 +17,7 @@ from models_registry.repos.closure import reachable
 from models_registry.repos.events import repository_created, repository_duplicated, revision_published
 from models_registry.repos.gating import require_files
 from models_registry.repos.models import GitObject, Ref, Repository, RepositoryBlob
+from models_registry.repos.quotas import require_room_in
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS
 from models_registry.repos.services import insert_repository, namespace_to_create_in
 
@@ -39,6 +40,9 @@ def duplicate_repository(
     refs = Ref.objects.filter(Q(name__startswith=HEADS) | Q(name__startswith=TAGS), repository=source)
     rows = list(refs.values_list("name", "oid", "tag_oid"))
     heads = {ref: oid for ref, oid, _ in rows}
+    # All that the source holds: its branches and tags may name less, and never more.
+    as_private = source.private or namespace.private_by_default if private is None else private
+    require_room_in(namespace, source.used_storage_bytes, private=as_private)
     # Objects never change, so they are found before the transaction, which then holds no lock for long.
     oids = reachable(source, [tag_oid or oid for _, oid, tag_oid in rows])
     with transaction.atomic():
@@ -48,7 +52,7 @@ def duplicate_repository(
             Repository(
                 type=source.type,
                 name=name,
-                private=source.private or namespace.private_by_default if private is None else private,
+                private=as_private,
                 gated=source.gated,
                 sdk=source.sdk,
                 description=source.description,

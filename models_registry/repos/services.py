@@ -34,6 +34,7 @@ from models_registry.repos.events import (
 from models_registry.repos.git_objects import pointer_text
 from models_registry.repos.models import Gate, GitObject, Ref, Repository, RepositoryBlob, RepoType
 from models_registry.repos.paths import check_ref_part
+from models_registry.repos.quotas import require_room_in
 from models_registry.repos.redirects import repository_once_named, take_name
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS, resolve_revision
 from models_registry.storage.models import Blob
@@ -211,6 +212,8 @@ def update_settings(
     with transaction.atomic():
         locked = Repository.objects.select_for_update().get(pk=repository.pk)
         new = {key: value for key, value in asked.items() if value is not None and value != getattr(locked, key)}
+        if "private" in new:
+            require_room_in(repository.namespace, locked.used_storage_bytes, private=bool(private))
         before = {key: getattr(locked, key) for key in new}
         for key, value in new.items():
             setattr(repository, key, value)

@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -20,6 +20,7 @@ from models_registry.community.discussions.offers import offer_blob
 from models_registry.errors import BadRequest, Forbidden, Unauthorized
 from models_registry.repos.duplicating import insert_select
 from models_registry.repos.models import Repository, RepositoryBlob
+from models_registry.repos.quotas import require_room
 from models_registry.repos.services import grant_blob
 from models_registry.storage.blobstore import blob_store
 from models_registry.storage.models import Blob
@@ -140,6 +141,7 @@ def take_shard(grant: Grant, body: bytes) -> int:
         raise BadRequest(str(error)) from error
     names = {segment.xorb_hash_hex for file in files for segment in file.segments}
     indexes = _readable_indexes(grant, names)
+    _require_room(grant, files)
     for file in files:
         sha256 = _verified_sha256(grant, file, indexes)
         first = file.segments[0] if file.segments else None
@@ -176,6 +178,14 @@ def hold_copied_xorbs(sender: object, *, repository: Repository, source: Reposit
 def _require_write(grant: Grant) -> None:
     if not grant.may_write and not grant.offers:
         raise Forbidden("This Xet token may only read.")
+
+
+def _require_room(grant: Grant, files: Sequence[ShardFile]) -> None:
+    """Raises QuotaExceeded: files which the repository does not hold yet are more than its namespace may keep."""
+    sizes = {file.file_hash_hex: file.size_bytes for file in files}
+    held = RepositoryBlob.objects.filter(repository=grant.repository).values("blob")
+    here = XetFile.objects.filter(hash__in=sizes, sha256__in=held).values_list("hash", flat=True)
+    require_room(grant.repository, sum(sizes.values()) - sum(sizes[name] for name in here))
 
 
 def _readable_indexes(grant: Grant, names: set[str]) -> dict[str, XorbIndex]:
