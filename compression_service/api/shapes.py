@@ -56,6 +56,8 @@ class FootprintShape(s.Serializer):
     trust = s.ChoiceField(["verified", "confirmed", "reported", "estimated"])
     noisy = s.BooleanField()
     stale = s.BooleanField()
+    disputed = s.BooleanField(help_text="those who measured it are more than 15 % apart")
+    senders = s.IntegerField()
     size_bytes = s.IntegerField()
     wire_bytes = s.IntegerField()
     peak_memory_bytes = s.IntegerField(allow_null=True, help_text="VmHWM of the whole process")
@@ -85,6 +87,39 @@ class DeviceShape(s.Serializer):
     datasheet = s.DictField(allow_null=True, help_text="peaks which makers state, and where: never measured")
     origin = s.ChoiceField(["worker", "sent", "datasheet"])
     records = s.IntegerField()
+
+
+class MeasurementShape(s.Serializer):
+    variant = s.CharField()
+    sender = s.CharField()
+    device = s.CharField()
+    threads = s.IntegerField()
+    runtime = s.CharField()
+    p50_ms = s.FloatField()
+    p90_ms = s.FloatField()
+    peak_memory_bytes = s.IntegerField()
+    samples_ms = s.ListField(child=s.FloatField(), allow_null=True)
+    ratio_to_source = s.DictField(allow_null=True)
+    measured_at = s.DateTimeField()
+
+
+class SendingShape(s.Serializer):
+    device = s.DictField(help_text="the profile, as `fithub device` prints it")
+    identity = s.DictField(help_text="harness, versions, measured_at, and sha256 of every file by variant")
+    records = s.ListField(child=s.DictField(), help_text="with raw samples_ms")
+
+
+class TakenShape(s.Serializer):
+    variant = s.CharField()
+    threads = s.IntegerField()
+    trust = s.ChoiceField(["verified", "confirmed", "reported"])
+    disputed = s.BooleanField()
+
+
+class SentShape(s.Serializer):
+    device = s.CharField()
+    taken = TakenShape(many=True)
+    sentence = s.CharField()
 
 
 class VariantShape(s.Serializer):

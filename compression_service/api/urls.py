@@ -12,6 +12,7 @@ urlpatterns = [
     path("api/recipes", views.Recipes.as_view()),
     path(f"{_MODEL}/variants", views.Variants.as_view()),
     path(f"{_MODEL}/variants/<str:variant>", views.VariantView.as_view()),
+    path(f"{_MODEL}/measurements", views.Measurements.as_view()),
     path(f"{_MODEL}/fit", views.FitView.as_view()),
     path(f"{_REPO}/jobs", views.Jobs.as_view()),
     path(f"{_REPO}/jobs/<int:job_id>", views.JobView.as_view()),

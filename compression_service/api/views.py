@@ -8,6 +8,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compression_service.api import shapes
+from compression_service.devices.measurements import measurements_of, send
+from compression_service.devices.models import Measurement
 from compression_service.devices.services import KnownDevice, known_devices
 from compression_service.jobs.models import Job
 from compression_service.jobs.services import cancel, find_job, jobs_of
@@ -19,7 +21,7 @@ from compression_service.selection.services import answer_budget, bad_budget, ca
 from compression_service.variants.models import Footprint, Variant
 from compression_service.variants.services import catalogue_version, current_source
 from models_registry.errors import NotFound
-from models_registry.hfapi.base import HubView, moment, number
+from models_registry.hfapi.base import HubView, json_object, moment, number
 from models_registry.hfapi.info import filters_of
 from models_registry.repos.models import RepoType
 
@@ -50,6 +52,33 @@ class Recipes(HubView):
     def get(self, request: Request) -> Response:
         """Every recipe which is tried on a push. Without `origin`, one is a file for `manage.py add_recipe`."""
         return Response([recipe.as_json() | {"origin": origin} for recipe, origin in known_recipes()])
+
+
+class Measurements(HubView):
+    answers = shapes.MeasurementShape(many=True)
+    max_body_bytes = 8 * 1024 * 1024
+
+    @extend_schema(parameters=[OpenApiParameter("variant", OpenApiTypes.STR)])
+    def get(self, request: Request, namespace: str, name: str) -> Response:
+        """What people measured on their own machines, with raw samples; the newest 100."""
+        repository = self.repository("models", namespace, name)
+        rows = measurements_of(repository, request.query_params.get("variant", "")[:80])
+        return Response([measurement_json(row) for row in rows])
+
+    @extend_schema(request=shapes.SendingShape, responses=shapes.SentShape)
+    def post(self, request: Request, namespace: str, name: str) -> Response:
+        """Send in what `fithub measure` took; refused as a whole when a record is forged, impossible or known."""
+        repository = self.repository("models", namespace, name)
+        found = send(self.actor, repository, json_object(request))
+        taken = [
+            {"variant": row.variant.name, "threads": row.threads, "trust": row.trust, "disputed": row.disputed}
+            for row in found
+        ]
+        device = found[0].device.name
+        flags = [row.variant.name for row in found if row.disputed]
+        sentence = f"{len(taken)} records of {repository.full_name} on {device} were taken in."
+        sentence += f" Others measured something else for {', '.join(flags)}: a flag says so." if flags else ""
+        return Response({"device": device, "taken": taken, "sentence": sentence}, status=201)
 
 
 class Devices(HubView):
@@ -172,6 +201,8 @@ def footprint_json(row: Footprint, variant: Variant) -> dict[str, Any]:
         "trust": row.trust,
         "noisy": row.noisy,
         "stale": row.stale,
+        "disputed": row.disputed,
+        "senders": row.senders,
         "size_bytes": row.size_bytes,
         "wire_bytes": row.wire_bytes,
         "peak_memory_bytes": row.peak_memory_bytes,
@@ -189,6 +220,22 @@ def footprint_json(row: Footprint, variant: Variant) -> dict[str, Any]:
         "energy_method": None,
         "measured_at": moment(row.measured_at),
         **{key: row.record.get(key) for key in kept},
+    }
+
+
+def measurement_json(row: Measurement) -> dict[str, Any]:
+    return {
+        "variant": row.variant.name,
+        "sender": row.sender.username,
+        "device": row.device.name,
+        "threads": row.threads,
+        "runtime": row.runtime,
+        "p50_ms": row.p50_ms,
+        "p90_ms": row.p90_ms,
+        "peak_memory_bytes": row.peak_memory_bytes,
+        "samples_ms": row.record.get("samples_ms"),
+        "ratio_to_source": row.record.get("ratio_to_source"),
+        "measured_at": moment(row.measured_at),
     }
 
 

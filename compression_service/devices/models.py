@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from models_registry.accounts.models import User
+
 
 class Device(models.Model):
     """A machine class, e.g. `amd-epyc-2c`, with the profile that was taken there."""
@@ -18,3 +20,26 @@ class Device(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Measurement(models.Model):
+    """One record which somebody took on their own machine, as they sent it, raw samples and all."""
+
+    sender = models.ForeignKey(User, models.CASCADE, related_name="measurements")
+    variant = models.ForeignKey("variants.Variant", models.CASCADE, related_name="measurements")
+    device = models.ForeignKey(Device, models.PROTECT, related_name="measurements")
+    threads = models.PositiveSmallIntegerField()
+    runtime = models.CharField(max_length=80)
+    digest = models.CharField(max_length=64, unique=True, help_text="of samples and files: the same is not sent twice")
+    p50_ms = models.FloatField()
+    p90_ms = models.FloatField()
+    peak_memory_bytes = models.BigIntegerField()
+    record = models.JSONField(default=dict)
+    measured_at = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["variant", "device", "threads", "runtime"], name="measurements_of_a_place")]
+
+    def __str__(self) -> str:
+        return f"{self.variant} on {self.device} by {self.sender}"

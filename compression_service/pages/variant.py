@@ -34,6 +34,7 @@ def context_of(request: HttpRequest, repository: Repository, name: str) -> dict[
         "wish": _wish(family, variant),
         "threads_text": threads_text(family.threads, family.thread_choices),
         "inputs": variant.fidelity_inputs,
+        "places": variant.footprints.select_related("device").order_by("-trust", "device__name", "threads"),
         "source_link": at(repository, "tree", family.source.commit),
     }
     if variant.commit:

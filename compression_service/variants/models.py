@@ -87,6 +87,8 @@ class Footprint(models.Model):
     opset = models.PositiveSmallIntegerField(null=True)
     trust = models.CharField(max_length=10, default="verified")
     noisy = models.BooleanField(default=False)
+    disputed = models.BooleanField(default=False, help_text="those who measured it are more than 15 % apart")
+    senders = models.PositiveSmallIntegerField(default=0, help_text="people who sent records of it")
     stale = models.BooleanField(default=False)
     size_bytes = models.BigIntegerField()
     wire_bytes = models.BigIntegerField()

@@ -151,8 +151,9 @@ def quarantine(variant: Variant, reason: str) -> None:
 
 
 def record_footprint(
-    variant: Variant, device: Device, record: dict[str, Any], runtime: str, measured_at: datetime
-) -> None:
+    variant: Variant, device: Device, record: dict[str, Any], runtime: str, measured_at: datetime,
+    *, trust: str = "verified",
+) -> None:  # fmt: skip
     """Keep the newest record of a variant on a device with a number of threads."""
     latency, load = record.get("latency_ms") or {}, record.get("load_ms") or {}
     opsets = [component.get("opset") for component in variant.source.detail.get("components", [])]
@@ -163,7 +164,9 @@ def record_footprint(
         runtime=runtime,
         defaults={
             "opset": max((opset for opset in opsets if opset), default=None),
+            "trust": trust,
             "noisy": bool(record.get("noisy")),
+            "stale": False,
             "size_bytes": variant.size_bytes or record["size_bytes"],
             "wire_bytes": variant.size_bytes or record["size_bytes"],
             "peak_memory_bytes": record.get("peak_memory_bytes"),
@@ -254,6 +257,11 @@ def _provenance(variant: Variant, made: dict[str, Any]) -> dict[str, Any]:
         "files": variant.files,
         **(made.get("provenance") or {}),
     }
+
+
+def catalogue_grew(repository: Repository) -> None:
+    """Footprints came from elsewhere: budgets are to be answered anew."""
+    _bump(repository)
 
 
 @transaction.atomic

@@ -175,6 +175,11 @@ def can_discuss(actor: Actor, repository) -> bool:
     return can_read(actor, repository) and actor.carries_on(Right.DISCUSS, repository)
 
 
+def can_send_measurements(actor: Actor, repository) -> bool:
+    """Send what was measured on one's own machine: whoever may take part and may pull the files."""
+    return can_discuss(actor, repository) and can_read_files(actor, repository)
+
+
 def can_open_pull_request(actor: Actor, repository) -> bool:
     """Propose a change: a pull request shows the files, so they must be readable."""
     return can_discuss(actor, repository) and can_read_files(actor, repository)

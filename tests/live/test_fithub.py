@@ -136,13 +136,19 @@ def test_a_newcomer_sees_an_output(fithub: Shell, fitted: str):
 
 
 def test_a_record_is_taken_again_by_one_command(fithub: Shell, fitted: str):
-    taken = fithub.json("measure", fitted, "--variant", "int8-dynamic", "--seconds", "0.2", "--device", "alices-laptop")
+    taken = fithub.json(
+        "measure", fitted, "--variant", "int8-dynamic", "--seconds", "0.2", "--device", "alices-laptop", "--submit"
+    )
     by_name = {record["variant"]: record for record in taken["records"]}
     assert set(by_name) == {"onnx", "int8-dynamic"} and taken["device"]["name"] == "alices-laptop"
     record = by_name["int8-dynamic"]
     assert record["latency_ms"]["p90"] > 0 and record["ratio_to_source"]["p50"] > 0 and record["samples_ms"]
     assert record["ran_within"]["bytes"] >= record["peak_memory_bytes"]
     assert all(len(found["files"]) for found in taken["identity"]["variants"].values())
+    assert {row["trust"] for row in taken["submitted"]["taken"]} == {"reported"}
+    answer = fithub.json("fit", fitted, "--device", "alices-laptop", "--memory", "1GB")
+    assert answer["answer"] == "likely" and answer["figures"]["trust"] == "reported"
+    fithub("fit", fitted, "--device", "alices-laptop", "--memory", "1GB", "--proven", code=3)
 
 
 def test_the_machine_is_profiled_in_half_a_minute(fithub: Shell):

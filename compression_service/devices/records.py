@@ -1,0 +1,158 @@
+"""What a record that somebody sends must say, and which figures cannot be true. Pure: no Django here."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+from typing import Any, TypeGuard
+
+MOST_RECORDS = 64  # of one sending
+MOST_SAMPLES = 2000  # the harness keeps no more of a record
+LEAST_SAMPLES = 64  # for a p90 (measuring.md §1.4)
+HARNESSES = ("4",)  # whose records are understood
+OLDEST = timedelta(days=30)
+CLOCKS_APART = timedelta(minutes=10)
+FASTEST_MS = 1e-4  # an empty session takes longer than 100 ns on anything
+LEAST_MEMORY_BYTES = 5 * 1024 * 1024  # an interpreter with numpy and a runtime takes more anywhere
+ROUNDED = 0.02  # how far the stated percentiles may lie from those of the samples that were kept
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,79}")
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.+_-]{0,39}")
+
+
+class RecordError(ValueError):
+    """The record is refused. The message is one sentence which says what to do."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One record that can be true. `files`: path → sha256 of what was measured."""
+
+    variant: str
+    threads: int
+    files: dict[str, str]
+    p50_ms: float
+    p90_ms: float
+    peak_memory_bytes: int
+    digest: str
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What one request brings."""
+
+    device: str
+    profile: dict[str, Any]
+    runtime: str
+    measured_at: datetime
+    records: list[Sent]
+
+
+def read(body: dict[str, Any], now: datetime) -> Sending:
+    """A sending as it may be kept. Raises RecordError for the first thing which is missing, forged or impossible."""
+    profile, identity, records = body.get("device"), body.get("identity"), body.get("records")
+    if not (isinstance(profile, dict) and isinstance(identity, dict) and isinstance(records, list)):
+        raise RecordError("Send an object with device, identity and records, as `fithub measure --submit` does.")
+    harness = identity.get("harness")
+    if harness not in HARNESSES:
+        known = ", ".join(HARNESSES)
+        raise RecordError(
+            f"The harness {str(harness)[:20]!r} is not known here ({known} is): use the client of this hub."
+        )
+    name, cores, memory = profile.get("name"), profile.get("cores"), profile.get("memory_bytes")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise RecordError("The device's name must be 2 to 80 lower-case letters, digits, dots, dashes: give --device.")
+    if not _is_count(cores, 4096) or not _is_count(memory, 2**50):
+        raise RecordError(
+            "The device's profile must state its cores and memory_bytes: send what `fithub device` prints."
+        )
+    versions = identity.get("versions")
+    version = versions.get("onnxruntime") if isinstance(versions, dict) else None
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise RecordError("The record must name the version of onnxruntime in identity.versions.")
+    if not 1 <= len(records) <= MOST_RECORDS:
+        raise RecordError(f"Send 1 to {MOST_RECORDS} records at a time, not {len(records)}.")
+    measured = identity.get("variants")
+    sent = [_record(one, measured if isinstance(measured, dict) else {}, cores, memory) for one in records]
+    if len({(one.variant, one.threads) for one in sent}) != len(sent):
+        raise RecordError("A variant appears twice with the same number of threads: send one record of each.")
+    return Sending(name, profile, f"onnxruntime {version}", _moment(identity.get("measured_at"), now), sent)
+
+
+def _record(one: Any, measured: dict[str, Any], cores: int, memory: int) -> Sent:
+    if not isinstance(one, dict) or not isinstance(one.get("variant"), str) or len(one["variant"]) > 80:
+        raise RecordError("Each record must name its variant.")
+    name = one["variant"]
+    if one.get("error"):
+        raise RecordError(f"The record of {name} is of a run which failed: send only what was measured.")
+    if not _is_count(one.get("threads"), 4096) or one["threads"] > cores:
+        raise RecordError(
+            f"The record of {name} must say how many threads it took, at most the device's {cores} cores."
+        )
+    own = measured.get(name)
+    files = own.get("files") if isinstance(own, dict) else None
+    if not isinstance(files, dict) or not files or not all(_is_sha256(value) for value in files.values()):
+        raise RecordError(f"identity.variants must name every measured file of {name} with its sha256.")
+    samples = _samples(name, one.get("samples_ms"))
+    p50, p90 = (_percentile(name, one, samples, which) for which in (50, 90))
+    peak, baseline = one.get("peak_memory_bytes"), one.get("baseline_memory_bytes")
+    if not _is_count(peak, 2**50) or not LEAST_MEMORY_BYTES <= peak <= memory:
+        raise RecordError(f"The peak memory of {name} is not possible on a machine with {memory:,} bytes.")
+    if not _is_count(baseline, 2**50) or baseline > peak:
+        raise RecordError(f"The runtime alone took more memory than all of {name}: the record is not whole.")
+    text = json.dumps([samples, sorted(files.items())], separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Sent(name, one["threads"], files, p50, p90, peak, digest, one)
+
+
+def _samples(name: str, given: Any) -> list[float]:
+    if not isinstance(given, list) or not LEAST_SAMPLES <= len(given) <= MOST_SAMPLES:
+        raise RecordError(f"The record of {name} must carry {LEAST_SAMPLES} to {MOST_SAMPLES:,} raw samples_ms.")
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
+        raise RecordError(f"The samples of {name} must be numbers.")
+    samples = [float(value) for value in given]
+    if not all(isfinite(value) and FASTEST_MS <= value < 1e9 for value in samples):
+        raise RecordError(f"The samples of {name} hold times which no machine takes.")
+    if len(set(samples)) < len(samples) // 100 + 2:
+        raise RecordError(f"The samples of {name} are all alike: no clock measures that.")
+    return samples
+
+
+def _percentile(name: str, one: dict[str, Any], samples: list[float], which: int) -> float:
+    """What the samples say; the stated figure has to agree with it."""
+    ordered = sorted(samples)
+    place = which / 100 * (len(ordered) - 1)
+    low = int(place)
+    own = ordered[low] + (place - low) * (ordered[min(low + 1, len(ordered) - 1)] - ordered[low])
+    latency = one.get("latency_ms")
+    stated = latency.get(f"p{which}") if isinstance(latency, dict) else None
+    if not isinstance(stated, int | float) or isinstance(stated, bool) or not isfinite(stated):
+        raise RecordError(f"The record of {name} must state latency_ms.p{which}.")
+    count = latency.get("count") if isinstance(latency, dict) else None
+    # Of many runs the record keeps some: their percentiles lie a little apart.
+    apart = ROUNDED if count == len(samples) else 0.10
+    if abs(stated - own) > apart * own:
+        raise RecordError(f"The p{which} of {name} is not that of its samples: the record was changed.")
+    return float(stated)
+
+
+def _moment(text: Any, now: datetime) -> datetime:
+    try:
+        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except (TypeError, ValueError) as error:
+        raise RecordError("identity.measured_at must be a moment like 2026-11-22T10:00:00Z.") from error
+    if moment > now + CLOCKS_APART:
+        raise RecordError("The record comes from the future: set the clock of the machine, and measure again.")
+    if moment < now - OLDEST:
+        raise RecordError(f"The record is older than {OLDEST.days} days: measure again.")
+    return moment
+
+
+def _is_count(value: Any, most: int) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
