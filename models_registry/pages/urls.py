@@ -17,6 +17,7 @@ from models_registry.pages.views import (
     people,
     repository,
     settings,
+    storage,
     tokens,
     webhooks,
 )
@@ -50,6 +51,8 @@ urlpatterns = [
     path("new", account.new),
     path("settings/profile", people.own_profile),
     path("settings/follow", people.follow),
+    path("settings/storage", storage.owner),
+    path("organizations/<str:name>/storage", storage.owner),
     path("settings/tokens", tokens.tokens),
     path("settings/tokens/<int:token_id>/revoke", tokens.revoke),
     path("settings/tokens/<int:token_id>/renew", tokens.renew),
@@ -83,6 +86,7 @@ for _kind in (RepoType.DATASET, RepoType.MODEL):
     urlpatterns += [
         path(_base, repository.repository, _extra),
         path(f"{_base}/settings", settings.settings, _extra),
+        path(f"{_base}/settings/storage", storage.repository, _extra),
         path(f"{_base}/settings/access", settings.access, _extra),
         path(f"{_base}/like", likes.like, _extra),
         path(f"{_base}/likers", likes.likers, _extra),

@@ -1,5 +1,5 @@
 #!/bin/sh
-# OpenStack Swift's S3 API on 127.0.0.1:$2 with its data in $1: an S3 which checks signatures. Ends with the shell which called it.
+# OpenStack Swift's S3 API on 127.0.0.1:$2 with its data in $1: an S3 which checks signatures. Ends, with all its servers, on TERM.
 set -eu
 place=$1 port=${2:-58088}
 mkdir -p "$place/etc" "$place/devices/sda"
@@ -53,8 +53,17 @@ CONF
 for name in catch_errors gatekeeper healthcheck bulk copy slo dlo; do
     printf '[filter:%s]\nuse = egg:swift#%s\n' "$name" "$name" >>proxy-server.conf
 done
-memcached -l 127.0.0.1 -p $((port + 4)) -u "$(id -un)" >"$place/memcached.log" 2>&1 &
+# Each server makes a session of its own, so each is ended by its id.
+servers=""
+start() {
+    "$@" >"$place/$(basename "$1").log" 2>&1 &
+    servers="$servers $!"
+}
+trap 'kill $servers 2>/dev/null || true' EXIT
+trap 'exit 0' TERM INT
+start memcached -l 127.0.0.1 -p $((port + 4)) -u "$(id -un)"
 for name in account container object; do
-    "swift-$name-server" "$place/etc/$name-server.conf" >"$place/$name.log" 2>&1 &
+    start "swift-$name-server" "$place/etc/$name-server.conf"
 done
-exec swift-proxy-server "$place/etc/proxy-server.conf" >"$place/proxy.log" 2>&1
+start swift-proxy-server "$place/etc/proxy-server.conf"
+wait
