@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 AGREE = 1.15  # senders whose figures lie within this of one another confirm each other
 SENDINGS_A_DAY = Limit("measurements", 200, 24 * 3600)
 _KEPT_OF_A_PROFILE = (
-    "name", "processor", "vendor", "family", "architecture", "instruction_sets", "cores", "memory_bytes", "kernel",
-    "system", "limits", "measured",
+    "name", "processor", "vendor", "family", "architecture", "instruction_sets", "cores", "clock_mhz", "memory_bytes",
+    "kernel", "system", "limits", "measured",
 )  # fmt: skip
 
 

@@ -55,6 +55,7 @@ def read(body: dict[str, Any], now: datetime) -> Sending:
     profile, identity, records = body.get("device"), body.get("identity"), body.get("records")
     if not (isinstance(profile, dict) and isinstance(identity, dict) and isinstance(records, list)):
         raise RecordError("Send an object with device, identity and records, as `fithub measure --submit` does.")
+    _require_plain(body)
     harness = identity.get("harness")
     if harness not in HARNESSES:
         known = ", ".join(HARNESSES)
@@ -79,6 +80,16 @@ def read(body: dict[str, Any], now: datetime) -> Sending:
     if len({(one.variant, one.threads) for one in sent}) != len(sent):
         raise RecordError("A variant appears twice with the same number of threads: send one record of each.")
     return Sending(name, profile, f"onnxruntime {version}", _moment(identity.get("measured_at"), now), sent)
+
+
+def _require_plain(body: dict[str, Any]) -> None:
+    """RecordError for what no database keeps: numbers which are none, NUL characters."""
+    try:
+        text = json.dumps(body, allow_nan=False)
+    except ValueError as error:
+        raise RecordError("The record holds numbers which are not finite: measure again.") from error
+    if "\\u0000" in text:
+        raise RecordError("The record holds NUL characters: send what `fithub measure` took, unchanged.")
 
 
 def _record(one: Any, measured: dict[str, Any], cores: int, memory: int) -> Sent:

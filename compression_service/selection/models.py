@@ -65,3 +65,14 @@ class Offer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.variant} of {self.repository} on {self.device or 'no device'}"
+
+
+class SpeedModel(models.Model):
+    """The model by which devices without records are estimated, as it was fitted, with its error (estimates.py)."""
+
+    fitted = models.JSONField()
+    newest_record = models.DateTimeField(help_text="of those which it was fitted on")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"model of {self.created_at:%Y-%m-%d %H:%M}"

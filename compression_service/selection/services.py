@@ -10,6 +10,7 @@ from django.utils import timezone
 from compression_service.devices.services import canonical_name, known_names
 from compression_service.selection.budgets import PREFIX, Budget, BudgetError, parse_budget
 from compression_service.selection.choice import Candidate, Figures, Fit, choose
+from compression_service.selection.estimating import with_estimates
 from compression_service.selection.memory import Kept, standing
 from compression_service.selection.models import FitAnswer
 from compression_service.variants.models import SourceModel, Variant
@@ -95,6 +96,11 @@ def _choose(repository: Repository, budget: Budget, version: int, device: str) -
         if catalogue_version(repository) != version:  # it changed while it was read: remembered by the next one
             return choose(known, budget, str(version), default_device=device, now=today)
         _candidates.put((repository.pk, version), known)
+    wanted = budget.place("device")
+    if wanted is not None and wanted != device:
+        # Estimates rest on other models' records too, so their answers are not remembered.
+        known = with_estimates(known, wanted, budget.whole_number("threads") or 1)
+        return choose(known, budget, str(version), default_device=device, now=today)
     fit = choose(known, budget, str(version), default_device=device, now=today)
     _fits.put(key, fit)
     return fit

@@ -135,6 +135,8 @@ def changed(path, value):
         (changed(["identity", "variants", "int8", "files"], {"other.txt": "0" * 64}), "not the file"),
         (changed(["identity", "variants", "int8", "files"], {"int8.txt": "short"}), "sha256"),
         (changed(["device", "name"], "A B"), "device's name"),
+        (changed(["device", "processor"], "a\0b"), "NUL"),
+        (changed(["device", "measured"], float("nan")), "finite"),
         (changed(["device", "cores"], True), "cores"),
         (changed(["device", "memory_bytes"], 70 * MB), "not possible"),
         (changed(["records", 0, "variant"], "no-such"), "sha256"),

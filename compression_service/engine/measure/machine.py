@@ -44,6 +44,7 @@ def profile() -> dict[str, Any]:
         "architecture": platform.machine(),
         "instruction_sets": instruction_sets(),
         "cores": count,
+        "clock_mhz": clock_mhz(),
         "memory_bytes": memory_bytes(),
         "kernel": platform.release(),
         "system": platform.system(),
@@ -59,6 +60,16 @@ def device_name(processor: str, vendor: str, count: int) -> str:
     if maker and maker not in words:
         words.insert(0, maker)
     return "-".join([*words, f"{count}c"]) if words else f"unknown-{count}c"
+
+
+def clock_mhz() -> float | None:
+    """The highest clock that the kernel states, else the one of this moment."""
+    highest = _read(Path("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq"))
+    now = _cpuinfo("cpu MHz")
+    try:
+        return float(highest) / 1000 if highest else float(now)
+    except ValueError:
+        return None
 
 
 def memory_bytes() -> int | None:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from compression_service.jobs import leases
 from compression_service.jobs.models import Job, Worker
 from compression_service.jobs.services import after_failure, announce
+from compression_service.selection.estimating import refit
 from compression_service.selection.offers import refresh_lagging
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Command(BaseCommand):
             try:
                 leases.sweep(announce, after_failure)
                 refresh_lagging()
+                refit()
                 _clear_up()
             except DatabaseError:
                 logger.exception("the sweep was cut short; the next one goes on")

@@ -1,0 +1,218 @@
+"""Figures of a device without records, from those of another one: a model of compute, bandwidth and calls. Pure.
+
+A latency is taken for calls + bytes of weights moved + computing. With S = speed there / speed here:
+    t_here = (t_there - c * call_there - b * size / copy_there) * S + c * call_here + b * size / copy_here
+c (calls an inference) and b (how often the weights are moved) are fitted on variants which were measured on several
+devices, by least squares of the relative error; so is the share of int8 speed in S for quantized variants. The error is
+measured by leaving one device out at a time. Memory is carried over as it is.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import log
+from statistics import median
+from typing import Any
+
+from compression_service.selection.candidates import Candidate, Figures
+
+INT8_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+LEAST_LATENCY_MS = 1e-3
+FASTEST = 1e9  # of any speed: a profile which claims more is a mistake
+# fp32 operations a cycle of one core at its peak: two FMA units of that width (makers' optimization manuals).
+PEAK_A_CYCLE = {"avx512f": 64, "avx2": 32, "asimd": 16}
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Of a device with a number of threads. `is_datasheet`: derived from peaks, never measured."""
+
+    fp32_gflops: float
+    int8_gops: float
+    copy_gb_s: float
+    dispatch_us: float
+    is_datasheet: bool = False
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One variant's figures on one device."""
+
+    variant: str  # unique over models
+    is_int8: bool
+    device: str
+    threads: int
+    size_bytes: int
+    p90_ms: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """What was fitted, and how wrong it is on a device which it has not seen (None: nothing to measure it on)."""
+
+    calls: float = 0.0
+    moves: float = 0.0
+    int8_share: float = 0.5
+    pairs: int = 0
+    latency_error: dict[str, float] | None = None  # {"median", "p90", "count"} of |estimate / measured - 1|
+    memory_error: dict[str, float] | None = None
+
+
+def speeds_of(profile: dict[str, Any], threads: int) -> Speeds | None:
+    """What was measured of a device; None where it was not, with that many threads."""
+    try:
+        found = profile["measured"]["threads"][str(threads)]
+        fp32, int8, copied, call = (
+            float(found[key]) for key in ("fp32_gflops", "int8_gops", "copy_gb_s", "dispatch_us")
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    return Speeds(fp32, int8, copied, call) if all(0 < one < FASTEST for one in (fp32, int8, copied, call)) else None
+
+
+def datasheet_speeds(sheet: dict[str, Any], threads: int, reference: dict[str, Any]) -> Speeds | None:
+    """Peaks of a datasheet times the share of its own peak which the reference device reaches; calls by the clock."""
+    measured, clock_mhz = speeds_of(reference, threads), reference.get("clock_mhz")
+    clock_ghz = clock_mhz / 1000 if isinstance(clock_mhz, int | float) else 0.0
+    sets = reference.get("instruction_sets") or ()
+    a_cycle = next((PEAK_A_CYCLE[name] for name in PEAK_A_CYCLE if name in sets), 0)
+    if measured is None or not clock_ghz or not a_cycle:
+        return None
+    reached = measured.fp32_gflops / (clock_ghz * a_cycle * threads)
+    return Speeds(
+        sheet["peak_fp32_gflops_a_core"] * threads * reached,
+        sheet["peak_int8_gops_a_core"] * threads * reached,
+        min(sheet["peak_memory_gb_s"], measured.copy_gb_s),
+        measured.dispatch_us * clock_ghz / sheet["clock_ghz"],
+        is_datasheet=True,
+    )
+
+
+def latency_ms(model: Model, taken: Taken, there: Speeds, here: Speeds) -> float:
+    """The p90 here of what was taken there."""
+    faster = _faster(taken, there, here, model.int8_share)
+    calls_there, calls_here = model.calls * there.dispatch_us / 1e3, model.calls * here.dispatch_us / 1e3
+    moved = model.moves * taken.size_bytes / 1e6  # MB / (GB/s) = ms
+    computed = max(0.0, taken.p90_ms - calls_there - moved / there.copy_gb_s)
+    return max(LEAST_LATENCY_MS, computed * faster + calls_here + moved / here.copy_gb_s)
+
+
+def fit(records: Sequence[Taken], speeds: dict[tuple[str, int], Speeds]) -> Model:
+    """The model of these records, with its error by leaving one device out."""
+    model = _fitted(records, speeds)
+    latency, memory = [], []
+    for device in sorted({record.device for record in records}):
+        rest = [record for record in records if record.device != device]
+        blind = _fitted(rest, speeds)
+        for record in records:
+            if record.device != device or (here := speeds.get((device, record.threads))) is None:
+                continue
+            other = nearest((one for one in rest if _same(one, record)), speeds, here)
+            if other is not None:
+                estimate = latency_ms(blind, other, speeds[other.device, other.threads], here)
+                latency.append(abs(estimate / record.p90_ms - 1))
+                memory.append(abs(other.peak_memory_bytes / record.peak_memory_bytes - 1))
+    return replace(model, latency_error=_summary(latency), memory_error=_summary(memory))
+
+
+def nearest(found: Iterable[Taken], speeds: dict[tuple[str, int], Speeds], here: Speeds) -> Taken | None:
+    """The record of the device whose speeds are most like these."""
+    known = [one for one in found if (one.device, one.threads) in speeds]
+    return min(known, key=lambda one: (apart(speeds[one.device, one.threads], here), one.device), default=None)
+
+
+def estimated(
+    candidate: Candidate, model: Model, device: str, there: Figures, speeds: tuple[Speeds, Speeds]
+) -> Figures:
+    """The figures of a candidate on `device`, from its record there. Energy and load are not carried over."""
+    taken = Taken(
+        candidate.name, is_int8(candidate.name), there.device, there.threads, there.size_bytes or 0,
+        there.p90_ms or 0.0, there.peak_memory_bytes or 0,
+    )  # fmt: skip
+    p90_ms = latency_ms(model, taken, *speeds) if there.p90_ms else None
+    error = None if speeds[1].is_datasheet or model.latency_error is None else model.latency_error["p90"]
+    return replace(
+        there, device=device, trust="estimated", noisy=False, stale=False, p90_ms=p90_ms, load_warm_ms=None,
+        throughput_per_s=1000 / p90_ms if p90_ms else None, energy_mj=None, energy_method=None, ran_within_bytes=None,
+        estimated_from=there.device, estimate_error=error, measured_at=None,
+    )  # fmt: skip
+
+
+def is_int8(name: str) -> bool:
+    """By the recipe's name, whether a variant computes in 8-bit integers."""
+    return "int8" in name
+
+
+def _fitted(records: Sequence[Taken], speeds: dict[tuple[str, int], Speeds]) -> Model:
+    pairs = [
+        (one, other)
+        for one, other in product(records, records)
+        if one.device != other.device and _same(one, other)
+        and (one.device, one.threads) in speeds and (other.device, other.threads) in speeds
+    ]  # fmt: skip
+    if not pairs:
+        return Model()
+    best: tuple[float, Model] | None = None
+    for share in INT8_SHARES:
+        rows = []
+        for one, other in pairs:
+            there, here = speeds[one.device, one.threads], speeds[other.device, other.threads]
+            faster = _faster(one, there, here, share)
+            calls = (here.dispatch_us - faster * there.dispatch_us) / 1e3
+            moves = one.size_bytes / 1e6 * (1 / here.copy_gb_s - faster / there.copy_gb_s)
+            wanted = other.p90_ms - faster * one.p90_ms
+            rows.append((calls / other.p90_ms, moves / other.p90_ms, wanted / other.p90_ms))
+        calls, moves = _least_squares(rows)
+        model = Model(calls, moves, share, len(pairs))
+        errors = []
+        for one, other in pairs:
+            there, here = speeds[one.device, one.threads], speeds[other.device, other.threads]
+            errors.append(abs(latency_ms(model, one, there, here) / other.p90_ms - 1))
+        if best is None or median(errors) < best[0]:
+            best = (median(errors), model)
+    assert best is not None
+    return best[1]
+
+
+def _least_squares(rows: list[tuple[float, float, float]]) -> tuple[float, float]:
+    """x, y ≥ 0 with the least squares of a x + b y - c."""
+    aa, ab, bb = (sum(row[i] * row[j] for row in rows) for i, j in ((0, 0), (0, 1), (1, 1)))
+    ac, bc = (sum(row[i] * row[2] for row in rows) for i in (0, 1))
+    det = aa * bb - ab * ab
+    if det > 1e-12 * max(aa * bb, 1e-300):
+        x, y = (ac * bb - bc * ab) / det, (bc * aa - ac * ab) / det
+        if x >= 0 and y >= 0:
+            return x, y
+    only_x, only_y = (max(0.0, ac / aa) if aa else 0.0), (max(0.0, bc / bb) if bb else 0.0)
+
+    def loss(x: float, y: float) -> float:
+        return sum((a * x + b * y - c) ** 2 for a, b, c in rows)
+
+    return (only_x, 0.0) if loss(only_x, 0.0) <= loss(0.0, only_y) else (0.0, only_y)
+
+
+def _faster(taken: Taken, there: Speeds, here: Speeds, int8_share: float) -> float:
+    float_ratio, int8_ratio = there.fp32_gflops / here.fp32_gflops, there.int8_gops / here.int8_gops
+    return (1 - int8_share) * float_ratio + int8_share * int8_ratio if taken.is_int8 else float_ratio
+
+
+def _same(one: Taken, other: Taken) -> bool:
+    return (one.variant, one.threads) == (other.variant, other.threads)
+
+
+def apart(one: Speeds, other: Speeds) -> float:
+    """How unlike two devices are: 0 for the same speeds."""
+    pairs = ((one.fp32_gflops, other.fp32_gflops), (one.int8_gops, other.int8_gops), (one.copy_gb_s, other.copy_gb_s))
+    return sum(abs(log(left / right)) for left, right in pairs)
+
+
+def _summary(errors: list[float]) -> dict[str, float] | None:
+    if not errors:
+        return None
+    ordered = sorted(errors)
+    return {
+        "median": median(ordered),
+        "p90": ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))],
+        "count": len(ordered),
+    }

@@ -1,0 +1,140 @@
+"""Estimates for devices without records: they find the law that made the figures, and say how wrong they are."""
+
+import random
+
+import pytest
+
+from compression_service.devices.models import Device
+from compression_service.devices.services import record_device
+from compression_service.selection import estimates, estimating
+from compression_service.selection.estimates import Model, Speeds, Taken
+from compression_service.selection.models import SpeedModel
+from compression_service.variants.models import Catalogue, Footprint, Variant
+from tests.factories import make_family
+
+MB = 1_000_000
+DEVICES = {
+    "fast": Speeds(100.0, 300.0, 20.0, 5.0),
+    "middle": Speeds(50.0, 100.0, 12.0, 9.0),
+    "slow": Speeds(10.0, 15.0, 4.0, 30.0),
+    "tiny": Speeds(4.0, 8.0, 2.0, 60.0),
+}
+
+
+def by_the_law(speeds, flops, calls, size_bytes, is_int8, noise=1.0):
+    """Computing + calls + weights moved once, in ms."""
+    speed = 0.5 * speeds.int8_gops + 0.5 * speeds.fp32_gflops if is_int8 else speeds.fp32_gflops
+    return noise * (flops / speed / 1e6 + calls * speeds.dispatch_us / 1e3 + size_bytes / 1e6 / speeds.copy_gb_s)
+
+
+def records(noise=0.0, seed=0):
+    rng = random.Random(seed)
+    found = []
+    for number in range(12):
+        flops, size, is_int8 = 10 ** rng.uniform(5, 9), int(10 ** rng.uniform(4, 7)), number % 3 == 0
+        for name, speeds in DEVICES.items():
+            p90 = by_the_law(speeds, flops, 2.0, size, is_int8, 1 + rng.uniform(-noise, noise))
+            found.append(Taken(f"v{number}", is_int8, name, 1, size, p90, 60 * MB + 2 * size))
+    return found
+
+
+SPEEDS = {(name, 1): speeds for name, speeds in DEVICES.items()}
+
+
+def test_the_law_which_made_the_figures_is_found_again():
+    floats = [one for one in records() if not one.is_int8]
+    model = estimates.fit(floats, SPEEDS)
+    assert model.calls == pytest.approx(2.0, rel=0.05) and model.moves == pytest.approx(1.0, rel=0.05)
+    assert model.latency_error["p90"] < 0.01 and model.memory_error["p90"] == 0.0
+    assert model.latency_error["count"] == len(floats)
+
+
+def test_the_error_is_that_of_devices_which_were_not_seen():
+    quiet, noisy = (estimates.fit(records(noise), SPEEDS) for noise in (0.0, 0.3))
+    assert quiet.latency_error["median"] < 0.15 < noisy.latency_error["p90"]
+
+
+def test_nothing_to_fit_on_is_no_error_and_says_that_it_was_not_measured():
+    model = estimates.fit([one for one in records() if one.device == "fast"], SPEEDS)
+    assert model == Model() and model.latency_error is None
+    assert estimates.fit([], {}).latency_error is None
+
+
+def test_computing_alone_goes_by_the_ratio_of_speeds():
+    taken = Taken("v", False, "fast", 1, 0, 2.0, 1)
+    assert estimates.latency_ms(Model(), taken, DEVICES["fast"], DEVICES["slow"]) == pytest.approx(20.0)
+    assert estimates.latency_ms(Model(), taken, DEVICES["fast"], DEVICES["fast"]) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {},
+        {"measured": None},
+        {"measured": {"threads": {"1": {"fp32_gflops": 0}}}},
+        {"measured": 3},
+        {"measured": {"threads": {"1": dict.fromkeys(("fp32_gflops", "int8_gops", "copy_gb_s", "dispatch_us"), 1e30)}}},
+    ],
+)
+def test_a_profile_without_sensible_speeds_gives_none(profile):
+    assert estimates.speeds_of(profile, 1) is None
+
+
+def profile(speeds):
+    return {"cores": 4, "clock_mhz": 3000.0, "instruction_sets": ["avx2"], "measured": {"threads": {"1": {
+        "fp32_gflops": speeds.fp32_gflops, "int8_gops": speeds.int8_gops, "copy_gb_s": speeds.copy_gb_s,
+        "dispatch_us": speeds.dispatch_us,
+    }}}}  # fmt: skip
+
+
+@pytest.fixture
+def family(model):
+    make_family(model, {"onnx": (400_000, 4.0, 100 * MB, 1.0), "int8": (100_000, 1.0, 80 * MB, 0.995)}, "fast")
+    record_device("fast", profile(DEVICES["fast"]))
+    record_device("slow", profile(DEVICES["slow"]), Device.Origin.SENT)
+    record_device("bare", {"cores": 4}, Device.Origin.SENT)
+
+
+def fit(client, query):
+    return client.get("/api/models/alice/m/fit?" + query).json()
+
+
+def test_a_device_without_records_gets_a_likely_answer_which_says_why(anonymous, family):
+    body = fit(anonymous, "device=slow&memory=150MB")
+    assert (body["variant"], body["answer"]) == ("onnx", "likely")
+    assert body["figures"]["trust"] == "estimated" and body["figures"]["estimated_from"] == "fast"
+    assert body["figures"]["p90_ms"] == pytest.approx(40.0) and body["figures"]["measured_at"] is None
+    assert any("nobody measured how wrong" in reason for reason in body["reasons"])
+    assert fit(anonymous, "device=slow&latency=1ms")["answer"] == "none"
+
+
+def test_a_device_whose_speeds_nobody_knows_is_not_estimated(anonymous, family):
+    assert fit(anonymous, "device=bare&memory=1GB")["answer"] == "none"
+    assert fit(anonymous, "device=bare&size=1MB")["answer"] == "unknown"
+
+
+def test_a_datasheet_is_scaled_by_what_the_reference_reaches_of_its_own_peak(anonymous, family):
+    body = fit(anonymous, "device=rpi5&memory=512MB")
+    assert body["answer"] == "likely" and body["figures"]["estimate_error"] is None
+    # 100 of the 96 Gop/s peak at 3 GHz × 32: the same share of 2.4 GHz × 16
+    assert body["figures"]["p90_ms"] == pytest.approx(4.0 * 100 / (100 / 96 * 2.4 * 16))
+
+
+def test_own_records_are_never_estimated(anonymous, family):
+    assert fit(anonymous, "device=fast&memory=1GB")["figures"]["trust"] == "verified"
+    assert fit(anonymous, "memory=1GB")["answer"] == "proven"
+
+
+def test_the_sweeper_fits_once_there_are_two_devices_and_the_error_is_shown(anonymous, family):
+    assert estimating.refit() is None and not SpeedModel.objects.exists()
+    middle = record_device("middle", profile(DEVICES["middle"]))
+    for row in Footprint.objects.filter(device__name="fast"):
+        row.pk, row.device, row.p90_ms = None, middle, row.p90_ms * 2
+        row.save()
+    Catalogue.objects.update(version=99)
+    model = estimating.refit()
+    assert model is not None and model.pairs == 4 and estimating.refit() is None
+    assert estimating.current_model() == model and Variant.objects.count() == 2
+    body = fit(anonymous, "device=slow&memory=1GB")
+    assert body["figures"]["estimated_from"] == "middle" and body["figures"]["estimate_error"] is not None
+    assert any("in tests" in reason for reason in body["reasons"])
