@@ -23,7 +23,7 @@ from models_registry.repos.quotas import require_room
 from models_registry.repos.services import find_repository, grant_blob
 from models_registry.storage.delivery import content_of_blob, serve
 from models_registry.storage.models import Blob
-from models_registry.storage.services import get_blob, take_in
+from models_registry.storage.services import damaged, get_blob, take_in
 
 URL_SECONDS = 24 * 3600
 _SALT = "lfs-url"
@@ -66,6 +66,7 @@ class Batch(LfsView):
             here |= offered(repository, self.actor.user, oids)
         if operation == "upload":
             require_room(repository, sum(size for oid, size in dict(wanted).items() if oid not in here))
+            here -= damaged(here)
         answers = [self._answer(repository, operation, oid, size, oid in here, in_parts) for oid, size in wanted]
         body = {"transfer": "multipart" if in_parts else "basic", "objects": answers, "hash_algo": "sha256"}
         return Response(body, content_type=_CONTENT_TYPE)

@@ -2,7 +2,7 @@
 
 With FILE_DELIVERY=presigned the parts go to S3 itself, and the hub reads the whole once to verify it. Otherwise a part
 lies in the staging folder under a name which says what it is part of, so any request finds it, and one which was cut
-off is simply sent again. What is never completed, upkeep takes away after a day.
+off is simply sent again. What is never completed, the sweeper (or for S3 garbage collection) takes away after a day.
 """
 
 import hashlib

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.models import F, Sum
+from django.utils import timezone
 
 from models_registry.accounts.actors import Actor
 from models_registry.accounts.policies import can_read_files
@@ -19,6 +20,7 @@ from models_registry.repos.quotas import require_room
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS
 from models_registry.repos.rewriting import Rewriting
 from models_registry.repos.services import grant_blob, require_write
+from models_registry.storage.models import Blob
 
 logger = logging.getLogger(__name__)
 MAX_DELETED = 1000
@@ -118,6 +120,7 @@ def delete_contents(
             GitObject.objects.filter(repository=repository, oid=oid, sha256=sha256).update(sha256="", size_bytes=size)
         held = RepositoryBlob.objects.filter(repository=repository, blob_id__in=wanted)
         freed = held.aggregate(total=Sum("blob__size_bytes"))["total"] or 0
+        Blob.objects.filter(pk__in=list(held.values_list("blob_id", flat=True))).update(used_at=timezone.now())
         count, _ = held.delete()
         Repository.objects.filter(pk=repository.pk).update(used_storage_bytes=F("used_storage_bytes") - freed)
         history_rewritten.send(Repository, repository=repository)

@@ -18,6 +18,7 @@ from models_registry.repos.closure import reachable
 from models_registry.repos.history import forget_graph
 from models_registry.repos.models import Abandoned, GitObject, Repository, RepositoryBlob
 from models_registry.repos.roots import contents_beside_git, roots_of
+from models_registry.storage.models import Blob
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def sweep(repository: Repository, now: datetime, left_before: datetime, unused_s
         _forget_gone_tips(repository, left_before)
         fresh = [Abandoned(repository=repository, oid=oid, seen_at=now) for oid in sorted(mark.new_tips)]
         Abandoned.objects.bulk_create(fresh, ignore_conflicts=True, batch_size=git.BATCH)
-        swept.contents = _take_rights(repository, unused_since)
+        swept.contents = _take_rights(repository, unused_since, now)
     if swept.objects:
         git.forget(repository)
         forget_graph(repository)
@@ -134,13 +135,15 @@ def _forget_gone_tips(repository: Repository, left_before: datetime) -> None:
     Abandoned.objects.filter(~Exists(there), repository=repository, seen_at__lt=left_before).delete()
 
 
-def _take_rights(repository: Repository, unused_since: datetime) -> set[str]:
+def _take_rights(repository: Repository, unused_since: datetime, now: datetime) -> set[str]:
     pointers = GitObject.objects.filter(repository=repository, sha256=OuterRef("blob_id"))
     rows = RepositoryBlob.objects.filter(~Exists(pointers), repository=repository, used_at__lt=unused_since)
     named = contents_beside_git(repository)
     taken = {sha256: size for sha256, size in rows.values_list("blob_id", "blob__size_bytes") if sha256 not in named}
     for part in _parts(taken):
         RepositoryBlob.objects.filter(repository=repository, blob_id__in=part).delete()
+        # Its bytes stay for a grace of their own: a backup of the database from yesterday may name them.
+        Blob.objects.filter(pk__in=part).update(used_at=now)
     if taken:
         smaller = F("used_storage_bytes") - sum(taken.values())
         Repository.objects.filter(pk=repository.pk).update(used_storage_bytes=smaller)

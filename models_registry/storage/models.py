@@ -19,5 +19,18 @@ class Blob(models.Model):
         default=timezone.now, db_index=True, help_text="last sent or granted: garbage collection waits from here on"
     )
 
+    verified_at = models.DateTimeField(null=True, blank=True, db_index=True, help_text="its bytes were read and hashed")
+
     def __str__(self) -> str:
         return self.sha256
+
+
+class Damage(models.Model):
+    """Stored bytes which are not what their key says (upkeep/verifying.py). It ends when they are sent again."""
+
+    key = models.CharField(max_length=80, primary_key=True)
+    problem = models.TextField()
+    found_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.key

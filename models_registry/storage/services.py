@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from models_registry.errors import BadRequest, NotFound, TooLarge
 from models_registry.storage.blobstore import blob_store, full_disk_said, staging_folder
-from models_registry.storage.models import Blob
+from models_registry.storage.models import Blob, Damage
 
 BLOCK_BYTES = 1024 * 1024
 
@@ -60,9 +60,10 @@ def keep_file(path: Path, sha256: str, size_bytes: int) -> Blob:
 def adopt(sha256: str, size_bytes: int, put: Callable[[str], None]) -> Blob:
     """Record a verified content; `put(key)` brings its bytes to their key in the store."""
     blob = announce(sha256, size_bytes)
-    if not blob.is_whole and blob.xet_hash:
+    if not blob.is_whole and blob.xet_hash and not Damage.objects.filter(key__startswith="xorbs/").exists():
         return blob
     put(blob_key(sha256))
+    Damage.objects.filter(key=blob_key(sha256)).delete()
     if not blob.is_whole:
         Blob.objects.filter(sha256=sha256).update(is_whole=True)
         blob.is_whole = True
@@ -81,6 +82,12 @@ def announce(sha256: str, size_bytes: int, **defaults: Any) -> Blob:
             blob, created = Blob.objects.get_or_create(sha256=sha256, defaults=fresh)
             if created or Blob.objects.filter(sha256=sha256).update(used_at=timezone.now()):
                 return blob
+
+
+def damaged(sha256s: Iterable[str]) -> set[str]:
+    """Which of these whole contents are known to be damaged: whoever has them is asked to send them again."""
+    keys = Damage.objects.filter(key__in=[blob_key(sha256) for sha256 in sha256s]).values_list("key", flat=True)
+    return {key.partition("/")[2] for key in keys}
 
 
 def is_here(blob: Blob) -> bool:

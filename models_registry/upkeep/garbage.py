@@ -7,12 +7,11 @@ the same time loses anything. Several collections at once are harmless.
 """
 
 import logging
-from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from models_registry.community.discussions.models import Offer
@@ -72,7 +71,6 @@ def collect(grace: Grace, *, dry_run: bool = False, now: datetime | None = None)
     now = now or timezone.now()
     unused_since, xorbs_since = now - timedelta(days=grace.days), now - timedelta(days=grace.xorb_days)
     freed = Freed()
-    gone: dict[str, set[int]] = defaultdict(set)
     for pk in list(Repository.objects.order_by("pk").values_list("pk", flat=True)):
         repository = Repository.objects.select_related("namespace").filter(pk=pk).first()
         if repository is None:  # deleted meanwhile
@@ -83,12 +81,10 @@ def collect(grace: Grace, *, dry_run: bool = False, now: datetime | None = None)
             swept = sweeping.sweep(repository, now, unused_since, unused_since)
         if swept.objects or swept.contents:
             freed.repositories[repository.path] = swept
-        for sha256 in swept.contents:
-            gone[sha256].add(pk)
     offers = Offer.objects.filter(created_at__lt=unused_since)
     freed.offers = offers.count() if dry_run else offers.delete()[0]
     if dry_run:
-        _plan_contents(freed, gone, unused_since, xorbs_since)
+        _plan_contents(freed, unused_since, xorbs_since, offers)
     else:
         _take_contents(freed, unused_since)
         _drop_second_copies(freed, unused_since)
@@ -105,10 +101,9 @@ def collect(grace: Grace, *, dry_run: bool = False, now: datetime | None = None)
     return freed
 
 
-def _plan_contents(freed: Freed, gone: dict[str, set[int]], unused_since: datetime, xorbs_since: datetime) -> None:
-    """What the steps below would take, from what is named now and the rights which would be gone."""
-    rows = references.unnamed_blobs(unused_since)
-    names = set(rows.values_list("pk", flat=True)) | references.named_only_by(gone, unused_since)
+def _plan_contents(freed: Freed, unused_since: datetime, xorbs_since: datetime, offers: QuerySet[Offer]) -> None:
+    """What the steps below would take, from what is named now and the offers which would be gone."""
+    names = set(references.unnamed_blobs(unused_since, without=offers).values_list("pk", flat=True))
     for blob in Blob.objects.filter(pk__in=names):
         freed.contents += 1
         freed.content_bytes += blob.size_bytes if blob.is_whole else 0

@@ -7,10 +7,11 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from models_registry.errors import NotFound
+from models_registry.storage.models import Damage
 from models_registry.xet.formats.answers import dedupe_shard
 from models_registry.xet.formats.xorb import XorbIndex
 from models_registry.xet.models import ChunkPlace, XetFile, Xorb
-from models_registry.xet.services import Grant, buildable, indexes_of
+from models_registry.xet.services import Grant, buildable, indexes_of, xorb_key
 
 # Longer than any push, and short enough: who loses the right to read is soon told of nothing which they may not name.
 ANSWER_SECONDS = 24 * 3600
@@ -26,12 +27,12 @@ def known_chunks(grant: Grant, chunk_hash: str) -> bytes:
     """
     places = ChunkPlace.objects.filter(chunk=chunk_hash).order_by("-pk").values_list("xorb_id", flat=True)
     found = list(places[:_PLACES])
-    allowed = buildable(grant.actor, found)
+    allowed = buildable(grant.actor, found) - _damaged(found)
     chosen = next((name for name in found if name in allowed), None)
     if chosen is None:
         raise NotFound("No chunk of this hash is known here.")
     names = _around(chosen)
-    allowed = buildable(grant.actor, names)
+    allowed = buildable(grant.actor, names) - _damaged(names)
     indexes = indexes_of(name for name in names if name in allowed)
     offered: list[XorbIndex] = []
     chunks = 0
@@ -45,6 +46,11 @@ def known_chunks(grant: Grant, chunk_hash: str) -> bytes:
     stale.update(used_at=now)
     created = int(time.time())
     return dedupe_shard(offered, _key(grant), created, created + ANSWER_SECONDS)
+
+
+def _damaged(names: list[str]) -> set[str]:
+    keys = Damage.objects.filter(key__in=[xorb_key(name) for name in names]).values_list("key", flat=True)
+    return {key.partition("/")[2] for key in keys}
 
 
 def _around(xorb: str) -> list[str]:

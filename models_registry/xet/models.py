@@ -18,6 +18,7 @@ class Xorb(models.Model):
     used_at = models.DateTimeField(
         default=timezone.now, db_index=True, help_text="last sent, named or told of: clients build on it for weeks"
     )
+    verified_at = models.DateTimeField(null=True, blank=True, db_index=True, help_text="its bytes were read and hashed")
 
     def __str__(self) -> str:
         return self.hash

@@ -23,7 +23,7 @@ from models_registry.repos.models import Repository, RepositoryBlob
 from models_registry.repos.quotas import require_room
 from models_registry.repos.services import grant_blob
 from models_registry.storage.blobstore import blob_store
-from models_registry.storage.models import Blob
+from models_registry.storage.models import Blob, Damage
 from models_registry.storage.services import announce, staged
 from models_registry.xet.formats.answers import asked_chunks
 from models_registry.xet.formats.errors import XetFormatError
@@ -97,8 +97,10 @@ def take_xorb(grant: Grant, claimed_hash: str, stream: BinaryIO) -> bool:
         except XetFormatError as error:
             raise BadRequest(str(error)) from error
         xorb, created = _announce_xorb(index, length)
-        if created or not blob_store().exists(xorb_key(claimed_hash)):
+        damage = Damage.objects.filter(key=xorb_key(claimed_hash))
+        if created or damage.exists() or not blob_store().exists(xorb_key(claimed_hash)):
             blob_store().put_file(xorb_key(claimed_hash), path)
+            damage.delete()
     with transaction.atomic():
         if grant.may_write:
             XorbHolder.objects.get_or_create(xorb=xorb, repository=grant.repository)

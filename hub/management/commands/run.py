@@ -1,4 +1,4 @@
-"""manage.py run: the whole hub in the foreground: web, workers, sweeper, webhooks. What dies is started again."""
+"""manage.py run: the whole hub in the foreground: web, workers, sweeper, webhooks, upkeep. What dies begins anew."""
 
 import os
 import secrets
@@ -106,6 +106,7 @@ def _children() -> list[_Child]:
         _Child("light worker", [*manage, "run_worker", "--queue", "light"]),
         _Child("sweeper", [*manage, "run_sweeper"]),
         _Child("webhook sender", [*manage, "run_webhooks"]),
+        _Child("upkeep", [*manage, "run_upkeep"]),
     ]
 
 

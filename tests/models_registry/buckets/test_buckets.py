@@ -139,10 +139,12 @@ def test_what_a_bucket_names_stays_and_what_it_does_not_goes(as_alice, filled):
     later = timezone.now() + timedelta(days=1000)
     planned = collect(Grace(days=7), dry_run=True, now=later)
     assert collect(Grace(days=7), now=later) == planned
+    later += timedelta(days=8)
+    collect(Grace(days=7), now=later)
     assert set(Blob.objects.values_list("pk", flat=True)) == {BucketFile.objects.first().blob_id}
     assert Xorb.objects.exists() and RepositoryBlob.objects.count() == 1
     assert as_alice.delete("/api/buckets/alice/b").status_code == 200
-    collect(Grace(days=7), now=later)
+    collect(Grace(days=7), now=later + timedelta(days=30))
     assert not Blob.objects.exists() and not Xorb.objects.exists()
 
 

@@ -67,7 +67,9 @@ def test_what_was_squashed_away_goes_after_its_grace(alice, model):
     assert collect_after(timedelta(days=6)).objects == 0
     expect_whole(model, {old})
     freed = collect_after(WEEK)
-    assert freed.objects > 3 and freed.contents == 1 and freed.content_bytes == len(b"old")
+    assert freed.objects > 3 and len(freed.repositories["alice/m"].contents) == 1 and freed.contents == 0
+    freed = collect_after(2 * WEEK)
+    assert freed.contents == 1 and freed.content_bytes == len(b"old")
     assert not GitObject.objects.filter(oid=old).exists() and not Abandoned.objects.exists()
     assert len(blob_keys()) == 1
     expect_whole(model)
@@ -93,7 +95,8 @@ def test_a_commit_which_came_back_has_a_whole_grace_again(alice, model):
 def test_what_was_uploaded_and_never_committed_goes_after_its_grace(model):
     sha256 = store(model, b"waiting")
     assert collect_after(timedelta(days=6)).contents == 0
-    freed = collect_after(WEEK)
+    assert collect_after(WEEK).contents == 0 and len(blob_keys()) == 1, "its bytes have a grace of their own"
+    freed = collect_after(2 * WEEK)
     assert freed.contents == 1 and freed.content_bytes == 7 and not blob_keys()
     assert not Blob.objects.filter(pk=sha256).exists()
 
@@ -110,7 +113,9 @@ def test_an_answer_that_it_is_here_begins_the_grace_anew(as_alice, model):
 def test_a_deleted_repository_leaves_only_what_others_hold(alice, model):
     other = make_repository(alice, "other", files={"a.bin": b"shared"})
     push(model, alice, {"a.bin": b"shared", "b.bin": b"own"})
+    Blob.objects.update(used_at=timezone.now() - timedelta(days=100))
     delete_repository(Actor(alice), model)
+    assert collect_after(timedelta(days=6)).contents == 0, "a backup of yesterday names it"
     freed = collect_after(WEEK)
     assert freed.contents == 1 and freed.content_bytes == len(b"own")
     expect_whole(other)
@@ -193,8 +198,8 @@ def test_a_xorb_stays_four_weeks_after_its_last_use_and_as_long_as_a_file_is_mad
     make_repository(alice, "m")
     assert send_shard(anonymous, token_of(as_alice)).status_code == 200, "a client which remembers"
     collect_after(timedelta())
-    Blob.objects.update(used_at=timezone.now())
-    freed = collect_after(MONTH)
+    assert collect_after(MONTH).xorbs == 0, "the file's own grace begins"
+    freed = collect_after(2 * MONTH)
     assert freed.xorbs == 1 and list(blob_store().keys("xorbs")) == []
     assert not XorbHolder.objects.exists() and not Xorb.objects.filter(pk=HASH).exists()
     assert send_shard(anonymous, token_of(as_alice)).status_code == 400, "upload it again"
@@ -222,8 +227,9 @@ def test_sources_of_variants_stay(alice, model):
 def test_the_command_says_what_it_does(model, capsys):
     store(model, b"waiting")
     call_command("collect_garbage", "--dry-run", "--days", "0")
-    assert "contents: 1 (7 bytes)" in capsys.readouterr().out and len(blob_keys()) == 1
+    assert "alice/m: 0 objects (0 bytes), 1 contents let go" in capsys.readouterr().out and len(blob_keys()) == 1
     with pytest.raises(CommandError, match="three weeks"):
         call_command("collect_garbage", "--xorb-days", "1")
+    call_command("collect_garbage", "--days", "0")
     call_command("collect_garbage", "--days", "0")
     assert "7 bytes of storage freed" in capsys.readouterr().out and not blob_keys()
