@@ -157,6 +157,9 @@ def record_footprint(
     """Keep the newest record of a variant on a device with a number of threads."""
     latency, load = record.get("latency_ms") or {}, record.get("load_ms") or {}
     opsets = [component.get("opset") for component in variant.source.detail.get("components", [])]
+    if trust == "verified":  # what an older runtime gave here is no figure of this device any more
+        older = Footprint.objects.filter(variant=variant, device=device, threads=record["threads"], trust=trust)
+        older.exclude(runtime=runtime).delete()
     Footprint.objects.update_or_create(
         variant=variant,
         device=device,

@@ -2,6 +2,7 @@
 
 import threading
 from argparse import ArgumentParser
+from importlib import metadata
 from typing import Any
 
 from django.conf import settings
@@ -9,7 +10,9 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 from django.utils import timezone
 
+from compression_service.engine.measure import machine
 from compression_service.jobs import execution
+from compression_service.jobs.freshness import queue_stale
 from compression_service.jobs.models import Worker
 from compression_service.jobs.services import HEAVY, LIGHT
 
@@ -26,6 +29,8 @@ class Command(BaseCommand):
         ended = threading.Event()
         thread = threading.Thread(target=_say_alive, args=(ended,), daemon=True)
         thread.start()
+        if options["queue"] != LIGHT:
+            queue_stale(machine.profile()["name"], f"onnxruntime {metadata.version('onnxruntime')}")
         try:
             if settings.BROKER_URL:
                 self._run_celery(options["queue"])
