@@ -200,3 +200,24 @@ def test_the_best_model_of_the_hub_is_one_command(fithub: Shell, fitted: str):
     assert answer["results"][0]["repository"] == fitted
     assert "nearest" in fithub.json("fit", "--memory", "1MB", code=3)["error"]
     fithub("fit", fitted, "--pipeline-tag", "x", code=2)
+
+
+def test_curl_and_sha256sum_pull_what_fits(hub: Hub, fitted: str, tmp_path: Path):
+    if shutil.which("curl") is None or shutil.which("sha256sum") is None:
+        skip_or_fail("curl or sha256sum is not installed")
+    script = str(PROJECT / "docs" / "deploy" / "pull.sh")
+    env = outer_environment() | {"HF_ENDPOINT": hub.url}
+
+    def pull(budget: str) -> subprocess.CompletedProcess[str]:
+        argv = ["sh", script, fitted, budget, str(tmp_path / "model")]
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=120)
+
+    done = pull("memory=1GB")
+    assert done.returncode == 0, done.stderr
+    answer = hub.get(f"/api/models/{fitted}/fit?memory=1GB")
+    assert done.stdout.strip() == answer["commit"]
+    variant = hub.get(f"/api/models/{fitted}/variants/{answer['variant']}")
+    for file in variant["files"]:
+        assert (tmp_path / "model" / file["path"]).stat().st_size == file["size_bytes"]
+    refused = pull("memory=1MB")
+    assert refused.returncode == 3 and "fits" in refused.stderr
