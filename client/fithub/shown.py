@@ -119,7 +119,8 @@ def _figures(figures: dict[str, Any]) -> str:
 def _trust(one: dict[str, Any] | None) -> str:
     if one is None:
         return "-"
-    return one["trust"] + (" noisy" if one["noisy"] else "") + (" stale" if one["stale"] else "")
+    # A noisy record is never shown as verified (measuring.md §1.5).
+    return ("noisy" if one["noisy"] else one["trust"]) + (" stale" if one["stale"] else "")
 
 
 def _bytes(value: float | None) -> str:

@@ -103,7 +103,9 @@ def test_the_variant_s_page_shows_marks_and_flags(as_alice, as_bob, visitor, fam
     post(as_alice, sending(1))
     post(as_bob, sending(2, scale=3.0))
     page = visitor.get("/alice/m/variants/int8").content.decode()
-    assert "alices-laptop" in page and "reported" in page and "disputed" in page and "verified" in page
+    assert "alices-laptop" in page and "reported" in page and "disputed" in page and ">verified<" in page
+    Footprint.objects.update(noisy=True)
+    assert ">verified<" not in visitor.get("/alice/m/variants/int8").content.decode()
 
 
 def changed(path, value):
