@@ -1,6 +1,6 @@
 """`make benchmarks`: FitHub's own figures beside yardsticks, on SQLite and on PostgreSQL. Nothing passes or fails on time.
 
-python -m tests.benchmarks [sqlite] [postgresql] [--skip-models] [--only-git]
+python -m tests.benchmarks [sqlite] [postgresql] [--skip-models] [--only-git] [--only-storage]
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks import git, models, registry
+from tests.benchmarks import git, models, registry, storage
 from tests.live.hub_process import Hub
 
 
@@ -21,11 +21,16 @@ def main() -> None:
     parser.add_argument("databases", nargs="*", default=["sqlite", "postgresql"])
     parser.add_argument("--skip-models", action="store_true", help="leave out push-to-variants")
     parser.add_argument("--only-git", action="store_true", help="nothing but clone and push")
+    parser.add_argument("--only-storage", action="store_true", help="nothing but large files in and out")
     options = parser.parse_args()
     print(f"{'database':<10} {'what':<44} {'each':>13} {'':>14}   ratio to the yardstick of the same run")
     for database in options.databases:
         with running_hub(database) as hub:
             if hub is None:
+                continue
+            if not options.only_git:
+                storage.run(database, hub)
+            if options.only_storage:
                 continue
             if not options.only_git:
                 registry.run(database, hub)
