@@ -114,14 +114,17 @@ def _context(name: str, path: Path, prepared: Inputs, request: Request, work: Pa
     trial = trial[-run_cap:]
 
     def runs_like(left: ModelProto, right: ModelProto) -> float:
-        """Cosine of two models' outputs on a few calibration inputs; -1 when NaN appears. Raises when one fails."""
-        outputs = []
+        """Cosine of two models' outputs on a few calibration inputs; -1 when NaN appears. RunError when one fails."""
+        trials: list[dict[str, Any]] = []
+        runner.save_feeds(trial, work / "trial-in.npz")
         for number, model in enumerate((left, right)):
             file = work / f"trial-{number}.onnx"
             graph.save(model, file)
-            opened = runner.session(str(file))
-            outputs.append([runner.outputs_of(opened, feed) for feed in trial])
-        agreement = fidelity.compare(outputs[0], outputs[1], set(), real_rows=False)
+            trials.append({"path": str(file), "carry": {}, "inputs": str(work / "trial-in.npz")})
+            trials[-1]["out"] = str(work / f"trial-{number}-out.npz")
+        runner.in_fresh_process({"act": "run", "components": trials}, work, "trial")  # some models crash the runtime
+        made = [runner.load_feeds(Path(one["out"])) for one in trials]
+        agreement = fidelity.compare(made[0], made[1], set(), real_rows=False)
         return -1.0 if agreement.broken else agreement.fidelity
 
     return PassContext(

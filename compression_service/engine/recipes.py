@@ -23,7 +23,9 @@ _KEEP: tuple[str, dict[str, Any]] = ("keep", {})
 _CLEAN = Step((("clean", {}),))
 _MAPPED = Step((("external_data", {}),))
 _FOLDED = Step((("fold_qdq", {}), _KEEP))
-_INT8 = Step((_DYNAMIC, _STATIC))
+_RECURRENT = Step((_DYNAMIC, _KEEP))  # behind static int8, which leaves recurrent layers in float
+_INT8 = (Step((_DYNAMIC, _STATIC)), _RECURRENT)
+_REST8 = Step((("int8_storage", {}), _KEEP))  # what no integer kernel takes
 _BIAS = Step((("bias_correction", {}), _KEEP))
 
 
@@ -50,14 +52,14 @@ RECIPES: tuple[Recipe, ...] = (
         (),
     ),
     Recipe(
-        "int8-dynamic", "2", "8-bit integers, dynamic", "_int8",
+        "int8-dynamic", "3", "8-bit integers, dynamic", "_int8",
         "The fastest for transformers on a CPU, at a quarter of the size; needs no calibration.",
-        (Step((_DYNAMIC,)), _CLEAN),
+        (Step((_DYNAMIC,)), _REST8, _CLEAN),
     ),
     Recipe(
-        "int8-static", "2", "8-bit integers, calibrated", "_quantized",
+        "int8-static", "3", "8-bit integers, calibrated", "_quantized",
         "The fastest for convolutions; activation ranges come from calibration rows.",
-        (Step((_STATIC,)), _FOLDED, _CLEAN),
+        (Step((_STATIC,)), _RECURRENT, _FOLDED, _REST8, _CLEAN),
     ),
     Recipe(
         "int4-weights", "2", "4-bit weights", "_q4",
@@ -70,14 +72,24 @@ RECIPES: tuple[Recipe, ...] = (
         (Step((("fp16", {}),)), _CLEAN),
     ),
     Recipe(
-        "int8-dynamic+emb4", "1", "8-bit integers, dynamic; embeddings in 4 bits", "_int8_emb4",
-        "As fast as int8-dynamic and smaller: only the rows of the embedding table which are asked for are unpacked.",
-        (Step((("embeddings", {"bits": 4, "block": 32}),)), Step((_DYNAMIC,)), _CLEAN, _MAPPED),
+        "int8-storage", "1", "8 bits stored, float arithmetic", "_s8",
+        "A quarter of the size with any operator, recurrent ones too: speed and memory stay those of the source.",
+        (Step((("int8_storage", {}),)), _CLEAN),
     ),
     Recipe(
-        "int8-dynamic-mapped", "1", "8-bit integers, dynamic, mapped", "_int8_mapped",
+        "int4-storage", "1", "4 bits stored, float arithmetic", "_s4",
+        "Little more than an eighth of the size for networks which lose too much in integer arithmetic.",
+        (_embeddings(4, 32), Step((("int8_storage", {}),)), _stored(), _CLEAN),
+    ),
+    Recipe(
+        "int8-dynamic+emb4", "2", "8-bit integers, dynamic; embeddings in 4 bits", "_int8_emb4",
+        "As fast as int8-dynamic and smaller: only the rows of the embedding table which are asked for are unpacked.",
+        (Step((("embeddings", {"bits": 4, "block": 32}),)), Step((_DYNAMIC,)), _REST8, _CLEAN, _MAPPED),
+    ),
+    Recipe(
+        "int8-dynamic-mapped", "2", "8-bit integers, dynamic, mapped", "_int8_mapped",
         "int8-dynamic in a form which needs less memory and loads sooner: the runtime maps the weights.",
-        (Step((_DYNAMIC,)), _CLEAN, _MAPPED),
+        (Step((_DYNAMIC,)), _REST8, _CLEAN, _MAPPED),
     ),
     Recipe(
         "int8-weights", "1", "8-bit weights", "_w8",
@@ -100,30 +112,30 @@ RECIPES: tuple[Recipe, ...] = (
         (_weights(4, 128), _embeddings(4, 128), _CLEAN, Step((("external_data", {}), _KEEP))),
     ),
     Recipe(
-        "int4-storage+int8", "1", "4 bits stored, 8-bit arithmetic", "_q4_int8",
+        "int4-storage+int8", "2", "4 bits stored, 8-bit arithmetic", "_q4_int8",
         "Little more than half of int8's file with int8's speed; unpacking while loading takes memory once.",
-        (_embeddings(4, 32), _INT8, _stored(), _CLEAN),
+        (_embeddings(4, 32), *_INT8, _REST8, _stored(), _CLEAN),
     ),
     Recipe(
-        "int4-storage+int8-mixed", "1", "4 bits stored for most layers, 8-bit arithmetic", "_q4_int8_mixed",
+        "int4-storage+int8-mixed", "2", "4 bits stored for most layers, 8-bit arithmetic", "_q4_int8_mixed",
         "As int4-storage+int8, with the most sensitive third of the weights kept in int8.",
-        (_embeddings(4, 32), _INT8, _stored(keep8=0.3, ends=True), _CLEAN),
+        (_embeddings(4, 32), *_INT8, _REST8, _stored(keep8=0.3, ends=True), _CLEAN),
     ),
     Recipe(
-        "prune-neurons-25+int8", "1", "A quarter of the hidden channels removed, then 8 bits", "_neurons25_int8",
+        "prune-neurons-25+int8", "2", "A quarter of the hidden channels removed, then 8 bits", "_neurons25_int8",
         "Faster and smaller than int8: hidden neurons and channels go, least squares repairs the layers behind them.",
-        (_neurons(0.25), _embeddings(4, 32), _INT8, _FOLDED, _CLEAN),
+        (_neurons(0.25), _embeddings(4, 32), *_INT8, _FOLDED, _REST8, _CLEAN),
     ),
     Recipe(
-        "prune-neurons-50+int8", "1", "Half of the hidden channels removed, then 8 bits", "_neurons50_int8",
+        "prune-neurons-50+int8", "2", "Half of the hidden channels removed, then 8 bits", "_neurons50_int8",
         "The fastest: half of the hidden neurons and channels go, least squares repairs the layers behind them.",
-        (_neurons(0.5), _embeddings(4, 32), _INT8, _FOLDED, _CLEAN),
+        (_neurons(0.5), _embeddings(4, 32), *_INT8, _FOLDED, _REST8, _CLEAN),
     ),
     Recipe(
-        "prune-neurons-25+int4-storage", "1", "A quarter of the hidden channels removed, 4 bits stored",
+        "prune-neurons-25+int4-storage", "2", "A quarter of the hidden channels removed, 4 bits stored",
         "_neurons25_q4_int8",
         "The smallest with int8's arithmetic: fewer channels, and weights which are unpacked while loading.",
-        (_neurons(0.25), _embeddings(4, 32), _INT8, _stored(), _CLEAN),
+        (_neurons(0.25), _embeddings(4, 32), *_INT8, _REST8, _stored(), _CLEAN),
     ),
     Recipe(
         "prune-neurons-25", "1", "A quarter of the hidden channels removed", "_neurons25",
@@ -136,9 +148,9 @@ RECIPES: tuple[Recipe, ...] = (
         (Step((("prune_compensated", {"sparsity": 0.5}),)), _BIAS, _CLEAN),
     ),
     Recipe(
-        "prune-2of4+int8", "1", "Two of every four weights pruned, then 8 bits", "_sparse24_int8",
+        "prune-2of4+int8", "2", "Two of every four weights pruned, then 8 bits", "_sparse24_int8",
         "The pattern which sparse kernels take, compensated, with 8-bit arithmetic for those which do not.",
-        (Step((("prune_compensated", {"pattern": "2:4"}),)), _BIAS, _INT8, _FOLDED, _CLEAN),
+        (Step((("prune_compensated", {"pattern": "2:4"}),)), _BIAS, *_INT8, _FOLDED, _REST8, _CLEAN),
     ),
     Recipe(
         "onnx-mapped", "1", "ONNX, cleaned and mapped", "_mapped",
@@ -156,9 +168,9 @@ RECIPES: tuple[Recipe, ...] = (
         (Step((("prune_magnitude", {"sparsity": 0.5}),)), _CLEAN),
     ),
     Recipe(
-        "prune-50+int8", "2", "Half pruned, then 8-bit integers", "_pruned_int8",
+        "prune-50+int8", "3", "Half pruned, then 8-bit integers", "_pruned_int8",
         "Half of the weights zero, the rest in 8 bits: small files that compress well.",
-        (Step((("prune_magnitude", {"sparsity": 0.5}),)), _INT8, _CLEAN),
+        (Step((("prune_magnitude", {"sparsity": 0.5}),)), *_INT8, _REST8, _CLEAN),
     ),
 )  # fmt: skip
 

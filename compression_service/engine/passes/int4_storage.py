@@ -2,9 +2,9 @@
 
 The file shrinks to little more than half of int8; while loading, the runtime folds the codes back into int8 weights, so
 the speed is that of int8, and the peak of memory is higher, for unpacking takes it once. Goes behind a pass that made
-int8 weights (QDQ or MatMulInteger), and nothing may fold it after; the rounding error is compensated with the second
-moments that the quantized model itself sees. Sources: two-level scales as in llama.cpp's k-quants; GPTQ
-(Frantar et al. 2022, arXiv 2210.17323).
+int8 weights (QDQ, MatMulInteger, or stored for float arithmetic), and nothing may fold it after; the rounding error is
+compensated with the second moments that the quantized model itself sees. Sources: two-level scales as in llama.cpp's
+k-quants; GPTQ (Frantar et al. 2022, arXiv 2210.17323).
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ SOURCE = "two-level scales as in llama.cpp's k-quants; Frantar et al. 2022, GPTQ
 NEEDS_FLOAT_SOURCE = False
 DEFAULTS: dict[str, Any] = {"block": 32, "keep8": 0.0, "ends": False}
 SMALLEST_ELEMENTS = 1024
-CONSUMERS = {"Conv": 1, "MatMul": 1, "Gemm": 1, "MatMulInteger": 1}
+RECURRENT = ("LSTM", "GRU", "RNN")
+# Which inputs are weights.
+CONSUMERS = {"Conv": (1,), "MatMul": (1,), "Gemm": (1,), "MatMulInteger": (1,), **dict.fromkeys(RECURRENT, (1, 2))}
 
 
 def verdict(model: ModelProto) -> str | None:
@@ -35,11 +37,11 @@ def verdict(model: ModelProto) -> str | None:
 
 @dataclass
 class _Weight:
-    """int8 weights [K, N] of one layer; `channels_first` when the tensor holds N on its first axis (Conv, transB)."""
+    """int8 weights [K, N] of one layer; `channels_first` when the tensor holds N before K (Conv, transB, LSTM)."""
 
     tensor: TensorProto
     node: NodeProto
-    tap: str  # the float activation which the layer multiplies
+    tap: str  # the float activation which the layer multiplies; "" where none can be seen (recurrent states)
     integers: np.ndarray
     block: int
     channels_first: bool
@@ -56,7 +58,7 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
         raise NotApplicableError(
             f"There is no int8 weight of at least {SMALLEST_ELEMENTS:,} numbers which 4 bits could store."
         )
-    taps = {w.tensor.name: (w.tap, len(w.integers), _rows(w)) for w in found}
+    taps = {w.tensor.name: (w.tap, len(w.integers), _rows(w)) for w in found if w.tap}
     seen, uncompensated = _moments(model, taps, context)
     made = {w.tensor.name: _coded(w, seen.get(w.tensor.name)) for w in found}
     kept = _kept(found, made, params["keep8"])
@@ -96,34 +98,48 @@ def _weights(model: ModelProto, largest: int) -> list[_Weight]:
     uses = graph.names_used(model)
     found = []
     for node in model.graph.node:
-        if node.op_type not in CONSUMERS or node.domain not in graph.MAIN_DOMAINS or len(node.input) < 2:
+        if node.domain not in graph.MAIN_DOMAINS:
             continue
-        if graph.attribute(node, "group", 1) != 1 or graph.attribute(node, "transA", 0):
-            continue
-        name, tap = node.input[1], node.input[0]
-        maker = makers.get(name)
-        if maker is not None and maker.op_type == "DequantizeLinear":
-            name = maker.input[0]
-        if node.op_type == "MatMulInteger":
-            quantizer = makers.get(tap)
-            if quantizer is None or quantizer.op_type != "DynamicQuantizeLinear":
+        for position in CONSUMERS.get(node.op_type, ()):
+            tensor = constants.get(_stored_name(node, position, makers))
+            if tensor is None or tensor.data_type != TensorProto.INT8 or uses[tensor.name] != 1:
                 continue
-            tap = quantizer.input[0]
-        tensor = constants.get(name)
-        if tensor is None or tensor.data_type != TensorProto.INT8 or len(tensor.dims) < 2 or uses[name] != 1:
-            continue
-        if graph.elements(tensor) < SMALLEST_ELEMENTS:
-            continue
-        integers = numpy_helper.to_array(tensor)
-        channels_first = node.op_type == "Conv" or bool(graph.attribute(node, "transB", 0))
-        if node.op_type != "Conv" and integers.ndim != 2:
-            continue
-        if channels_first:
-            integers = integers.reshape(len(integers), -1).T
-        block = _block(len(integers), largest)
-        if block:
-            found.append(_Weight(tensor, node, tap, integers, block, channels_first))
+            if graph.elements(tensor) < SMALLEST_ELEMENTS:
+                continue
+            weight = _weight(node, tensor, makers, largest)
+            if weight is not None and weight.block:
+                found.append(weight)
     return found
+
+
+def _stored_name(node: NodeProto, position: int, makers: dict[str, NodeProto]) -> str:
+    """The tensor behind an input: as it is, behind a DequantizeLinear, or behind int8_storage's Cast and Mul."""
+    name = node.input[position] if position < len(node.input) else ""
+    maker = makers.get(name)
+    if maker is not None and maker.op_type == "Mul":
+        maker = makers.get(maker.input[0])
+    return maker.input[0] if maker is not None and maker.op_type in ("DequantizeLinear", "Cast") else name
+
+
+def _weight(node: NodeProto, tensor: TensorProto, makers: dict[str, NodeProto], largest: int) -> _Weight | None:
+    """The weights of a layer as [K, N]; None for forms which the pass does not take."""
+    integers, tap = numpy_helper.to_array(tensor), node.input[0]
+    if node.op_type in RECURRENT:
+        integers = integers.reshape(-1, integers.shape[-1]).T
+        return _Weight(tensor, node, "", integers, _block(len(integers), largest), True)
+    if graph.attribute(node, "group", 1) != 1 or graph.attribute(node, "transA", 0):
+        return None
+    if integers.ndim < 2 or (node.op_type != "Conv" and integers.ndim != 2):
+        return None
+    if node.op_type == "MatMulInteger":
+        quantizer = makers.get(tap)
+        if quantizer is None or quantizer.op_type != "DynamicQuantizeLinear":
+            return None
+        tap = quantizer.input[0]
+    channels_first = node.op_type == "Conv" or bool(graph.attribute(node, "transB", 0))
+    if channels_first:
+        integers = integers.reshape(len(integers), -1).T
+    return _Weight(tensor, node, tap, integers, _block(len(integers), largest), channels_first)
 
 
 def _block(inputs: int, largest: int) -> int:

@@ -7,6 +7,7 @@ from onnx import TensorProto, numpy_helper
 
 from compression_service.engine import applicability, graph
 from compression_service.engine.errors import NotApplicableError
+from compression_service.engine.measure.machine import has_vnni
 from compression_service.engine.passes import (
     clean,
     embeddings,
@@ -52,7 +53,7 @@ def agreement(left, right):
 
 
 def context(made, tmp_path):
-    return PassContext(calibration=feeds(made, 16), work=tmp_path)
+    return PassContext(calibration=feeds(made, 16), work=tmp_path, vnni=has_vnni())
 
 
 @pytest.mark.parametrize("opset", [7, 9, 10, 13, 17, 21])

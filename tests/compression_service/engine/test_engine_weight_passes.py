@@ -7,13 +7,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 from test_engine_passes import agreement, context
 
 from compression_service.engine import graph
 from compression_service.engine.applicability import PASSES, choices
 from compression_service.engine.errors import NotApplicableError
-from compression_service.engine.passes import embeddings, int4_storage, int8_dynamic, int8_static, weight_only
+from compression_service.engine.passes import (
+    embeddings,
+    int4_storage,
+    int8_dynamic,
+    int8_static,
+    int8_storage,
+    weight_only,
+)
 from compression_service.engine.passes.base import PassContext
 from compression_service.engine.passes.rounding import inverse_factor, relative_error, rounded, two_level
 from compression_service.engine.recipes import RECIPES, recipe
@@ -167,3 +174,41 @@ def test_recipes_which_store_four_bits_leave_them_in_the_file(tmp_path, name):
     assert packed
     if "mixed" not in name:
         assert sum(map(graph.elements, weights)) < sum(map(graph.elements, packed))
+
+
+@pytest.mark.parametrize("made", [models.gru(), models.cnn(), models.branching(), models.mlp(), models.embedding()])
+def test_weights_stored_in_8_bits_are_a_quarter_of_the_file_and_true_with_any_operator(made, tmp_path):
+    if int8_storage.verdict(graph.normalise(made)):
+        pytest.skip("this network has no weight that is large enough")
+    outcome = int8_storage.apply(made, {}, context(made, tmp_path))
+    assert agreement(made, outcome.model) > 0.999
+    assert all(one["bits"] == 8 and 0 <= one["error"] < 1e-3 for one in outcome.layers)
+    assert not [
+        t
+        for t in graph.tensors(outcome.model)
+        if t.data_type == TensorProto.FLOAT and graph.elements(t) > 1024 and len(t.dims) > 1 and t.dims[0] > 1
+    ]
+
+
+def test_a_gru_is_stored_in_8_and_in_4_bits(tmp_path):
+    made = models.gru()
+    assert int8_dynamic.verdict(graph.normalise(made)) is not None
+    eight = int8_storage.apply(made, {}, context(made, tmp_path)).model
+    four = int4_storage.apply(eight, {}, context(made, tmp_path)).model
+    assert agreement(made, four) > 0.97
+    assert four.ByteSize() < eight.ByteSize() < 0.4 * made.ByteSize()
+
+
+def test_what_cannot_be_held_in_8_bits_stays_and_an_old_opset_is_told():
+    made = models.mlp(hidden=128, classes=20)
+    broken = numpy_helper.to_array(made.graph.initializer[0]).copy()
+    broken[0, 0] = np.inf
+    made.graph.initializer[0].CopyFrom(numpy_helper.from_array(broken, made.graph.initializer[0].name))
+    outcome = int8_storage.apply(made, {}, PassContext())
+    assert made.graph.initializer[0].name in {t.name for t in outcome.model.graph.initializer}
+    assert "needs opset 7" in (int8_storage.verdict(models.mlp(opset=6)) or "")
+
+
+def test_static_int8_takes_recurrent_layers_along_and_stores_the_rest():
+    steps = [{name for name, _ in step.passes} for step in recipe("int8-static").steps]
+    assert steps[1] == {"int8_dynamic", "keep"} and {"int8_storage", "keep"} in steps
