@@ -12,8 +12,9 @@ from onnx import ModelProto
 
 from compression_service.engine import graph
 from compression_service.engine.passes import PASS_NAMES
-from compression_service.engine.passes.base import already_quantized, has_spatial_convolutions
+from compression_service.engine.passes.base import already_quantized, has_spatial_convolutions, mostly_half
 from compression_service.engine.recipes import RECIPES, Recipe, Step
+from compression_service.engine.streamed import STREAMED_FROM_BYTES
 
 PASSES: dict[str, ModuleType] = {
     name: import_module(f"compression_service.engine.passes.{name}") for name in PASS_NAMES
@@ -37,14 +38,29 @@ def choices(step: Step, model: ModelProto, quantized: str | None = None) -> list
     """
     applying: list[Choice] = []
     reasons = []
+    large = graph.is_streamed(model)
     for name, params in _ordered(step, model):
         verdict: Callable[[ModelProto], str | None] = PASSES[name].verdict
-        reason = (quantized if PASSES[name].NEEDS_FLOAT_SOURCE else None) or verdict(model)
+        reason = (_not_streamed(name, model) if large else None) or (
+            (quantized if PASSES[name].NEEDS_FLOAT_SOURCE else None) or verdict(model)
+        )
         if reason is None:
             applying.append(Choice(name, params, ""))
         elif reason not in reasons:
             reasons.append(reason)
     return applying or [Choice(None, {}, " ".join(reasons))]
+
+
+def _not_streamed(name: str, model: ModelProto) -> str | None:
+    """Why a pass cannot work on a model whose weights stay in their files, None when it can."""
+    if not getattr(PASSES[name], "STREAMS", False):
+        return (
+            f"{name} holds all weights in memory at once, and this model is larger than"
+            f" {STREAMED_FROM_BYTES // 1024**2:,} MiB: of such models one tensor is read at a time."
+        )
+    if PASSES[name].NEEDS_FLOAT_SOURCE and mostly_half(model):
+        return f"{name} would widen all fp16 weights to fp32 first, which a model of this size has no room for."
+    return None
 
 
 def _ordered(step: Step, model: ModelProto) -> list[tuple[str, dict[str, Any]]]:

@@ -15,6 +15,8 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, external_data_helper, helper, numpy_helper
 
+from compression_service.engine import streamed
+
 FLOAT_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 SINGLE_FILE_LIMIT_BYTES = 1_900_000_000
 MAIN_DOMAINS = ("", "ai.onnx")
@@ -22,16 +24,40 @@ NEWEST_QUIET_IR = 10  # what onnxruntime 1.18 and later take; a higher one is wr
 
 
 def load(path: Path) -> ModelProto:
-    """The model with its external data; call convert.onnx_checks first on files that somebody pushed."""
-    return onnx.load(str(path), load_external_data=True)
+    """The model with its external data; call convert.onnx_checks first on files that somebody pushed.
+
+    The weights of a large one (streamed.STREAMED_FROM_BYTES) stay in their files until `streamed.array` asks for them.
+    """
+    model = onnx.load(str(path), load_external_data=False)
+    outside = [tensor for tensor in tensors(model) if tensor.data_location == TensorProto.EXTERNAL]
+    if path.stat().st_size + sum(map(tensor_bytes, outside)) < streamed.STREAMED_FROM_BYTES:
+        if outside:
+            external_data_helper.load_external_data_for_model(model, str(path.parent))
+        return model
+    streamed.resolved(outside, path.parent)
+    return streamed.spill(model, tensors(model))
 
 
-def save(model: ModelProto, path: Path, external: bool = False) -> list[Path]:
+def is_streamed(model: ModelProto) -> bool:
+    """Whether weights of the model stay in files."""
+    return any(streamed.located(tensor) for tensor in tensors(model))
+
+
+def initializers(model: ModelProto) -> Iterator[TensorProto]:
+    """The initializers of every graph."""
+    for graph in graphs(model):
+        yield from graph.initializer
+
+
+def save(model: ModelProto, path: Path, external: bool = False, scratch: bool = False) -> list[Path]:
     """Write the model, the same bytes for the same model; returns the files written, the graph first.
 
-    Weights go to `<name>_data` beside it when `external` says so, or when one protobuf cannot hold them.
+    Weights go to `<name>_data` beside it when `external` says so, when one protobuf cannot hold them, or when they are
+    streamed; a `scratch` copy, which is read and thrown away, may link to the files where they are.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if is_streamed(model):
+        return streamed.write(model, path, initializers, linked=scratch)
     if not external and model.ByteSize() < SINGLE_FILE_LIMIT_BYTES:
         path.write_bytes(model.SerializeToString(deterministic=True))
         return [path]
@@ -307,7 +333,7 @@ class Scope:
 
     def array(self, name: str) -> np.ndarray | None:
         tensor = self.find(name)
-        return None if tensor is None else numpy_helper.to_array(tensor)
+        return None if tensor is None else streamed.array(tensor)
 
 
 def scopes(graph: GraphProto, parent: Scope | None = None) -> Iterator[Scope]:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from compression_service.engine import fidelity, graph, runner
+from compression_service.engine import fidelity, graph, runner, streamed
 from compression_service.engine import inputs as inputs_module
 from compression_service.engine.applicability import PASSES, choices, together, verdicts
+from compression_service.engine.calibration import augment, roles
 from compression_service.engine.errors import (
     FailedError,
     NotApplicableError,
@@ -74,15 +75,32 @@ def make(
         raise FailedError(f"The source model does not run on its evaluation inputs: {error}") from error
     made = []
     for position, (name, (model, path)) in enumerate(models.items()):
-        progress(0.3 + 0.4 * position / len(models), f"Applying {one.title} to {name}")
-        context = _context(name, path, prepared, request, work / "passes" / name)
-        made.append(_apply(one, name, model, path, context, out, single=len(models) == 1))
+        share = 0.3 + 0.4 * position / len(models)
+        progress(share, f"Applying {one.title} to {name}")
+        context = _context(name, model, path, prepared, request, work / "passes" / name)
+        with streamed.watched(_read(model, share, f"Applying {one.title} to {name}", progress)):
+            made.append(_apply(one, name, model, path, context, out, single=len(models) == 1))
     _check_changed(one, made)
     progress(0.75, "Comparing the variant with its source")
     result = _judged(one, made, paths, prepared, source_outputs, count, out, request, work)
     result["provenance"]["processor_s"] = round(_processor_s() - began, 2)
     progress(1.0, f"{one.title} is ready")
     return result
+
+
+def _read(model: ModelProto, share: float, words: str, progress: Progress) -> Callable[[int], None]:
+    """Tells the progress of a model whose weights are read one at a time, in bytes."""
+    whole = sum(place[2] for tensor in graph.tensors(model) if (place := streamed.located(tensor)))
+    done = told = 0
+
+    def read(count: int) -> None:
+        nonlocal done, told
+        done += count
+        if done - told > whole / 50:
+            told = done
+            progress(share, f"{words}: {done / 1e9:.2f} GB read of a model of {whole / 1e9:.2f} GB")
+
+    return read
 
 
 def _processor_s() -> float:
@@ -105,7 +123,7 @@ def _check_applies(one: Recipe, models: dict[str, ModelProto]) -> None:
         raise NotApplicableError(verdict["reason"])
 
 
-def _context(name: str, path: Path, prepared: Inputs, request: Request, work: Path) -> PassContext:
+def _context(name: str, model: ModelProto, path: Path, prepared: Inputs, request: Request, work: Path) -> PassContext:
     work.mkdir(parents=True, exist_ok=True)
     component = prepared.components[name]
     calibration = _with_real_state(name, path, prepared, work) if component.carry else component.calibration
@@ -119,7 +137,7 @@ def _context(name: str, path: Path, prepared: Inputs, request: Request, work: Pa
         runner.save_feeds(trial, work / "trial-in.npz")
         for number, model in enumerate((left, right)):
             file = work / f"trial-{number}.onnx"
-            graph.save(model, file)
+            graph.save(model, file, scratch=True)
             trials.append({"path": str(file), "carry": {}, "inputs": str(work / "trial-in.npz")})
             trials[-1]["out"] = str(work / f"trial-{number}-out.npz")
         runner.in_fresh_process({"act": "run", "components": trials}, work, "trial")  # some models crash the runtime
@@ -127,9 +145,15 @@ def _context(name: str, path: Path, prepared: Inputs, request: Request, work: Pa
         agreement = fidelity.compare(made[0], made[1], set(), real_rows=False)
         return -1.0 if agreement.broken else agreement.fidelity
 
+    def more(count: int) -> list[dict[str, np.ndarray]]:
+        if component.carry or not calibration:  # a state belongs to the row that it came from
+            return calibration[:run_cap]
+        rng = np.random.default_rng(request.seed)
+        return augment.more(calibration, roles.specs(model, request.support), count, rng, across=True)[0][:run_cap]
+
     return PassContext(
         calibration=calibration[:run_cap], seed=request.seed, vnni=has_vnni(), work=work,
-        seconds_cap=request.seconds_cap / 4, source=graph.load(path), runs_like=runs_like,
+        seconds_cap=request.seconds_cap / 4, source=model, runs_like=runs_like, more=more,
     )  # fmt: skip
 
 
@@ -155,12 +179,15 @@ def _apply(
     """All steps on one component; a component to which none applies is carried over as it is."""
     passes: list[dict[str, Any]] = []
     current, changed, external, failure = model, False, False, ""
+    streams = graph.is_streamed(model)
     for step in one.steps:
         outcome, entry, problem = _step(step, name, current, context)
         passes.append(entry)
         failure = failure or problem
         if outcome is not None:
             current, changed, external = outcome.model, True, external or outcome.external
+            if streams:
+                current = streamed.spill(current, graph.tensors(current))
     target = out / "onnx" / f"{'model' if single else path.stem}{one.suffix}.onnx"
     if changed:
         share_equal_weights(current)

@@ -138,7 +138,7 @@ RECIPES: tuple[Recipe, ...] = (
         (_neurons(0.25), _embeddings(4, 32), *_INT8, _REST8, _stored(), _CLEAN),
     ),
     Recipe(
-        "prune-neurons-25", "1", "A quarter of the hidden channels removed", "_neurons25",
+        "prune-neurons-25", "2", "A quarter of the hidden channels removed", "_neurons25",
         "Float arithmetic with fewer channels: for devices and tools which take no integers.",
         (_neurons(0.25), _CLEAN),
     ),

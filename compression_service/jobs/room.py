@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from django.conf import settings
 
 from compression_service.engine.measure.machine import container_limits, memory_bytes
+from compression_service.engine.streamed import STREAMED_FROM_BYTES
 from compression_service.jobs.sandbox import SandboxFailed
 from models_registry.pages.templatetags.figures import in_bytes
 from models_registry.repos.entries import Entry
 
 # Peak of the largest process over the model's bytes; measured, docs/recipes.md "Memory" says how.
-MEMORY_FACTOR = 4
+MEMORY_FACTOR = 4.0
+STREAMED_FACTOR = 2.5  # of an ONNX model whose weights are read one at a time
 _FORMATS = (  # the first which is there is converted
     (".onnx",),
     (".safetensors",),
@@ -22,13 +24,14 @@ _NEVER_OPENED = (".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".gguf", ".ot", ".j
 _PYTORCH = "pytorch_model"
 
 
-def check_room(model_bytes: int, verb: str) -> None:
+def check_room(model_bytes: int, verb: str, is_onnx: bool = True) -> None:
     """Raises SandboxFailed (refused) with the figures when a model of so many bytes is too large for this worker."""
-    needed, (there, words) = MEMORY_FACTOR * model_bytes, worker_memory()
+    factor = STREAMED_FACTOR if is_onnx and model_bytes >= STREAMED_FROM_BYTES else MEMORY_FACTOR
+    needed, (there, words) = int(factor * model_bytes), worker_memory()
     if needed > there:
         raise SandboxFailed(
             "refused",
-            f"It needs about {in_bytes(needed)} of memory to {verb} ({MEMORY_FACTOR} × its {in_bytes(model_bytes)});"
+            f"It needs about {in_bytes(needed)} of memory to {verb} ({factor:g} × its {in_bytes(model_bytes)});"
             f" this worker has {words}. Push a smaller model, or ask an administrator for a larger worker.",
         )
 
@@ -41,6 +44,11 @@ def worker_memory() -> tuple[int, str]:
         if size:
             found.append((size, in_bytes(size)))
     return min(found)
+
+
+def is_onnx(entries: Iterable[Entry]) -> bool:
+    """Whether the engine takes ONNX files: weights of other formats are held in memory by their framework."""
+    return any(not entry.is_folder and entry.path.lower().endswith(_FORMATS[0]) for entry in entries)
 
 
 def source_bytes(entries: Iterable[Entry]) -> int:

@@ -132,7 +132,7 @@ def _tapped(model: ModelProto, names: list[str], work: Path) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4
     path = work / "tapped.onnx"
-    graph.save(copy, path)
+    graph.save(copy, path, scratch=True)
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

@@ -19,6 +19,7 @@ NUMBER_NOISE_SHARE = 0.05
 GAIN_DB = 6.0
 MASKED_SHARE = 0.15  # Devlin et al. 2019
 SWAPPED_SHARE = 0.1
+EXCHANGED_SHARE = 0.25
 WORDS = {
     "image": "shifts, crops, flips, rotations and noise",
     "ids": "masked and shuffled tokens",
@@ -28,9 +29,13 @@ WORDS = {
 
 
 def more(
-    feeds: list[Feed], specs: list[dict[str, Any]], wanted: int, rng: np.random.Generator, mask_id: int | None = None
-) -> tuple[list[Feed], str]:
-    """`feeds` followed by made ones up to `wanted`, and by what they were made; ([…], "") where nothing can be done."""
+    feeds: list[Feed], specs: list[dict[str, Any]], wanted: int, rng: np.random.Generator, mask_id: int | None = None,
+    across: bool = False,
+) -> tuple[list[Feed], str]:  # fmt: skip
+    """`feeds` followed by made ones up to `wanted`, and by what they were made; ([…], "") where nothing can be done.
+
+    `across`: tokens come from all rows (mixed), for passes which need many different inputs rather than likely ones.
+    """
     by_name = {spec["name"]: spec for spec in specs}
     roles = {name: _role(by_name[name], feeds[0][name]) for name in feeds[0] if name in by_name}
     kinds = [role for role in dict.fromkeys(roles.values()) if role in WORDS]
@@ -38,6 +43,10 @@ def more(
         return feeds, ""
     spread = {name: np.std([feed[name] for feed in feeds], axis=0) for name, role in roles.items()
               if role == "signal" and len({feed[name].shape for feed in feeds}) == 1}  # fmt: skip
+    pools = {
+        name: np.concatenate([feed[name].reshape(-1)[1:-1] for feed in feeds])
+        for name, role in roles.items() if role == "ids" and across
+    }  # fmt: skip
     made = list(feeds)
     for index in range(wanted - len(feeds)):
         feed = dict(feeds[index % len(feeds)])
@@ -45,6 +54,8 @@ def more(
             array = feed[name]
             if role == "image":
                 feed[name] = image(array, rng, bool(by_name[name].get("channels_last", False)))
+            elif role == "ids" and across and pools[name].size:
+                feed[name] = mixed(array, pools[name], feeds[int(rng.integers(len(feeds)))][name], rng)
             elif role == "ids":
                 feed[name] = tokens(array, rng, mask_id)
             elif role == "audio":
@@ -54,6 +65,24 @@ def more(
                 feed[name] = (array + noise).astype(array.dtype)
         made.append(feed)
     return made, " and ".join(WORDS[kind] for kind in kinds)
+
+
+def mixed(ids: np.ndarray, pool: np.ndarray, partner: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """[1, T]: some tokens from the pool, or all in another order, or the second half of another row; the ends stay."""
+    made = ids.copy().reshape(-1)
+    inner, way = np.arange(1, made.size - 1), int(rng.integers(3))
+    if not inner.size:
+        return ids
+    if way == 0:
+        chosen = inner[rng.random(inner.size) < EXCHANGED_SHARE]
+        made[chosen] = rng.choice(pool, chosen.size)
+    elif way == 1:
+        made[inner] = rng.permutation(made[inner])
+    else:
+        other, half = partner.reshape(-1)[1:-1], inner[inner.size // 2 :]
+        other = other[-half.size :]
+        made[half[: other.size]] = other
+    return made.reshape(ids.shape)
 
 
 def _role(spec: dict[str, Any], array: np.ndarray) -> str:

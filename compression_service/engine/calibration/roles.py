@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto
 
-from compression_service.engine import graph
+from compression_service.engine import graph, streamed
 
 Spec = dict[str, Any]
 DEFAULT_TOKENS = 128
@@ -173,7 +173,7 @@ def _image_range(model: ModelProto, name: str, preprocessing: dict[str, Any]) ->
             for other in node.input:
                 constant = scope.find(other)
                 if constant is not None and graph.elements(constant) <= 16 and not graph.external_fields(constant):
-                    largest = float(np.max(np.abs(numpy_helper.to_array(constant))))
+                    largest = float(np.max(np.abs(streamed.array(constant))))
                     if largest >= 50 or (node.op_type == "Mul" and 0 < largest <= 0.02):
                         return (0.0, 255.0)
     return (0.0, 1.0)

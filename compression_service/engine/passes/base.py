@@ -33,6 +33,7 @@ class PassContext:
     seconds_cap: float = 60.0
     source: ModelProto | None = None  # what the recipe started from
     runs_like: Callable[[ModelProto, ModelProto], float] | None = None  # agreement of two models on calibration
+    more: Callable[[int], list[Feed]] | None = None  # the calibration feeds and made ones, so many in all
 
 
 @dataclass

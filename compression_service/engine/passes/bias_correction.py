@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from compression_service.engine import graph
+from compression_service.engine import graph, streamed
 from compression_service.engine.calibration import activations
 from compression_service.engine.errors import NotApplicableError
 from compression_service.engine.passes.base import PassContext, PassOutcome, layer, plural
@@ -108,7 +108,7 @@ def _means(
 
 def _moved(place: tuple[NodeProto, TensorProto, bool], shift: np.ndarray) -> dict[str, Any]:
     node, bias, _ = place
-    before = numpy_helper.to_array(bias)
+    before = streamed.array(bias)
     bias.CopyFrom(numpy_helper.from_array((before + shift).astype(np.float32), bias.name))
     size = before.nbytes
     note = f"mean moved by {float(np.abs(shift).mean()):.3g}"

@@ -17,6 +17,7 @@ from compression_service.engine.sharing import share_equal_weights
 
 SOURCE = "ONNX IR specification"
 NEEDS_FLOAT_SOURCE = False
+STREAMS = True
 DIGITS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from compression_service.engine import graph
+from compression_service.engine import graph, streamed
 from compression_service.engine.errors import NotApplicableError
 from compression_service.engine.passes.base import (
     PassContext,
@@ -30,6 +30,7 @@ from compression_service.engine.passes.widen import widened
 
 SOURCE = "onnxruntime contrib GatherBlockQuantized; clip by squared error, Choukroun et al. 2019 (arXiv 1902.06822)"
 NEEDS_FLOAT_SOURCE = True
+STREAMS = True
 DEFAULTS: dict[str, Any] = {"bits": 4, "block": 32}
 SMALLEST_ELEMENTS = 1024
 SMALLEST_BLOCK = 16
@@ -92,7 +93,7 @@ def _rewritten(
         return []
     key = f"{id(scope.graph)}/{node.input[0]}"
     if key not in made:
-        table = numpy_helper.to_array(tensor)
+        table = streamed.array(tensor)
         codes, scales = quantized_table(table, params["bits"], block)
         approximation = (codes.astype(np.float32) - 2 ** (params["bits"] - 1)) * np.repeat(scales, block, 1)
         packed = packed_nibbles(codes) if params["bits"] == 4 else codes

@@ -15,6 +15,7 @@ from compression_service.engine.passes.base import PassContext, PassOutcome
 
 SOURCE = "ONNX external data specification"
 NEEDS_FLOAT_SOURCE = False
+STREAMS = True
 SMALLEST_BYTES = 1024 * 1024
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from compression_service.engine import graph
+from compression_service.engine import graph, streamed
 from compression_service.engine.errors import NotApplicableError, first_line
 from compression_service.engine.passes.base import (
     SMALLEST_WEIGHT_ELEMENTS,
@@ -27,6 +27,7 @@ from compression_service.engine.passes.base import (
 
 SOURCE = "IEEE 754 binary16; onnxruntime.transformers.float16"
 NEEDS_FLOAT_SOURCE = True
+STREAMS = True
 LARGEST_HALF = 65504.0
 LEAST_AGREEMENT = 0.999
 
@@ -42,7 +43,9 @@ def verdict(model: ModelProto) -> str | None:
 
 def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
     """Full fp16 where it runs like the source, else fp16 storage; says which."""
-    why = ""
+    why = "its converter holds all weights at once, and this model is too large for that"
+    if graph.is_streamed(model):
+        return _storage(model, params, why)
     try:
         converted = _converted(model)
         agreement = context.runs_like(model, converted) if context.runs_like else 1.0
@@ -56,10 +59,14 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
         why = f"its outputs agree with the source only to {agreement:.4f}"
     except Exception as error:  # the converter raises whatever the graph leads it to
         why = first_line(error)
+    return _storage(model, params, why)
+
+
+def _storage(model: ModelProto, params: dict[str, Any], why: str) -> PassOutcome:
     stored, count = _stored(model)
     return PassOutcome(
         stored,
-        f"{plural(count, 'tensor')} stored in fp16 and cast back while loading (arithmetic in fp16 was tried: {why})",
+        f"{plural(count, 'tensor')} stored in fp16 and cast back while loading (not computed in fp16: {why})",
         {**params, "mode": "storage"},
     )
 
@@ -89,7 +96,7 @@ def _stored(model: ModelProto) -> tuple[ModelProto, int]:
         for tensor in scope.graph.initializer:
             if not _wide(tensor):
                 continue
-            weights = numpy_helper.to_array(tensor)
+            weights = streamed.array(tensor)
             if not np.all(np.abs(weights) <= LARGEST_HALF):
                 continue
             original = tensor.name

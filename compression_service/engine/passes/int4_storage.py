@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from compression_service.engine import graph
+from compression_service.engine import graph, streamed
 from compression_service.engine.calibration import activations
 from compression_service.engine.errors import NotApplicableError, first_line
 from compression_service.engine.passes.base import PassContext, PassOutcome, all_names, fresh_name, layer, plural, store
@@ -123,7 +123,7 @@ def _stored_name(node: NodeProto, position: int, makers: dict[str, NodeProto]) -
 
 def _weight(node: NodeProto, tensor: TensorProto, makers: dict[str, NodeProto], largest: int) -> _Weight | None:
     """The weights of a layer as [K, N]; None for forms which the pass does not take."""
-    integers, tap = numpy_helper.to_array(tensor), node.input[0]
+    integers, tap = streamed.array(tensor), node.input[0]
     if node.op_type in RECURRENT:
         integers = integers.reshape(-1, integers.shape[-1]).T
         return _Weight(tensor, node, "", integers, _block(len(integers), largest), True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from compression_service.engine import graph
+from compression_service.engine import graph, streamed
 from compression_service.engine.errors import NotApplicableError
 from compression_service.engine.passes.base import (
     PassContext,
@@ -27,11 +27,12 @@ from compression_service.engine.passes.base import (
     replace_nodes,
     sites,
 )
-from compression_service.engine.passes.rounding import relative_error
+from compression_service.engine.passes.rounding import relative_error, symmetric_int8
 from compression_service.engine.passes.widen import widened
 
 SOURCE = "Jacob et al. 2018 (arXiv 1712.05877)"
 NEEDS_FLOAT_SOURCE = True
+STREAMS = True
 KINDS = ("MatMul", "Gemm", "LSTM", "Gather")
 SMALLEST_SHARE = 0.1
 DYNAMIC_OPSET = 11
@@ -90,11 +91,8 @@ def with_int8_embeddings(model: ModelProto) -> tuple[ModelProto, int]:
 
 def quantized_rows(weights: np.ndarray, axis: int, highest: int) -> tuple[np.ndarray, np.ndarray]:
     """Symmetric int8 along `axis`: (int8 weights of the same shape, float32 scales, one for each index of axis)."""
-    others = tuple(i for i in range(weights.ndim) if i != axis)
-    largest = np.max(np.abs(weights), axis=others, keepdims=True)
-    scale = np.where(largest > 0, largest / highest, 1.0).astype(np.float32)
-    quantized = np.clip(np.rint(weights / scale), -highest, highest).astype(np.int8)
-    return quantized, scale.reshape(-1)
+    quantized, scales = symmetric_int8(weights, (axis,), highest)
+    return quantized, scales.reshape(-1)
 
 
 class _Writer:
@@ -136,7 +134,7 @@ class _Writer:
         tensor = scope.find(name)
         if tensor is None or tensor.data_type != TensorProto.FLOAT or len(tensor.dims) != rank:
             return None
-        return numpy_helper.to_array(tensor) if graph.elements(tensor) >= 256 else None
+        return streamed.array(tensor) if graph.elements(tensor) >= 256 else None
 
     def _new(self, wish: str) -> str:
         return fresh_name(self.names, wish)

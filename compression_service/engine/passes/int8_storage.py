@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from compression_service.engine import graph
+from compression_service.engine import graph, streamed
 from compression_service.engine.errors import NotApplicableError
 from compression_service.engine.passes.base import (
     WEIGHT_INPUTS,
@@ -24,11 +24,12 @@ from compression_service.engine.passes.base import (
     layer,
     plural,
 )
-from compression_service.engine.passes.rounding import relative_error
+from compression_service.engine.passes.rounding import relative_error, symmetric_int8
 from compression_service.engine.passes.widen import widened
 
 SOURCE = "Jacob et al. 2018 (arXiv 1712.05877)"
 NEEDS_FLOAT_SOURCE = True
+STREAMS = True
 SMALLEST_ELEMENTS = 1024
 SMALLEST_SHARE = 0.1
 BROADCAST_OPSET = 7  # before it, Mul names the axis along which it repeats
@@ -55,14 +56,14 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     names, layers = all_names(model), []
     for scope in graph.graphs(model):
         made: list[NodeProto] = []
-        for tensor in scope.initializer:
+        for tensor in list(scope.initializer):  # the scales which are added are none of them
             if not _takes(tensor):
                 continue
-            weights = numpy_helper.to_array(tensor)
+            weights = streamed.array(tensor)
             if not np.isfinite(weights).all():
                 continue
             reader, channels = _reader(scope, tensor.name, weights.ndim)
-            integers, scales = stored(weights, channels)
+            integers, scales = symmetric_int8(weights, channels, 127)
             wide = _widening(tensor, integers, names)
             scale = fresh_name(names, tensor.name + "_scale")
             output, tensor.name = tensor.name, wide.input[0]
@@ -83,18 +84,10 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     return PassOutcome(model, words, params, layers)
 
 
-def stored(weights: np.ndarray, channels: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """(int8 of the same shape, float32 scales which broadcast against it): symmetric along the `channels` axes."""
-    shared = tuple(axis for axis in range(weights.ndim) if axis not in channels)
-    largest = np.max(np.abs(weights), axis=shared, keepdims=True)
-    scales = np.where(largest > 0, largest / 127, 1.0).astype(np.float32)
-    return np.clip(np.rint(weights / scales), -127, 127).astype(np.int8), scales
-
-
 def _takes(tensor: TensorProto) -> bool:
     return (
         tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)
-        and len(tensor.dims) >= 2
+        and sum(dim > 1 for dim in tensor.dims) >= 2  # a row or a column is a bias, or the scales of another pass
         and graph.elements(tensor) >= SMALLEST_ELEMENTS
     )
 

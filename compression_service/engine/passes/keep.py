@@ -10,6 +10,7 @@ from compression_service.engine.passes.base import PassContext, PassOutcome
 
 SOURCE = ""
 NEEDS_FLOAT_SOURCE = False
+STREAMS = True
 
 
 def verdict(model: ModelProto) -> str | None:

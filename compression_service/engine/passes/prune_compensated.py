@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from compression_service.engine import graph
+from compression_service.engine import graph, streamed
 from compression_service.engine.calibration import activations
 from compression_service.engine.errors import NotApplicableError
 from compression_service.engine.passes.base import PassContext, PassOutcome, layer, plural
@@ -140,7 +140,7 @@ def _weights(model: ModelProto) -> list[_Weight]:
             continue
         if graph.attribute(node, "transA", 0) or graph.attribute(node, "group", 1) != 1:
             continue
-        array: Any = numpy_helper.to_array(tensor)
+        array: Any = streamed.array(tensor)
         turned = node.op_type == "Conv" or bool(graph.attribute(node, "transB", 0))
         if node.op_type != "Conv" and array.ndim != 2:
             continue

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from compression_service.engine import graph
+from compression_service.engine import graph, streamed
 from compression_service.engine.errors import NotApplicableError
 from compression_service.engine.passes.base import PassContext, PassOutcome, Site, plural, sites
 
@@ -37,7 +37,7 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     for site in touched.values():
         if site.tensor.data_type == TensorProto.BFLOAT16:
             continue
-        weights = numpy_helper.to_array(site.tensor).copy()
+        weights = streamed.array(site.tensor).copy()
         magnitude = np.abs(weights.astype(np.float32))
         if "sparsity" in params:
             count = round(params["sparsity"] * magnitude.size)

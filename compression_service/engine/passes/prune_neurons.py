@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from compression_service.engine import graph
+from compression_service.engine import graph, streamed
 from compression_service.engine.calibration import activations
 from compression_service.engine.errors import NotApplicableError
 from compression_service.engine.passes.base import PassContext, PassOutcome, layer, plural
@@ -28,7 +28,8 @@ DEFAULTS: dict[str, Any] = {"share": 0.25, "most": 0.75, "multiple": 8}
 LEAST_CHANNELS = 8
 STEPS = 16  # a region can be cut at so many places
 WIDEST = 4096  # inputs of a consumer; above, its inverse costs more than the pruning is worth
-DAMPING = 1e-3
+DAMPING = 2e-2  # with 1e-3, 200 sentences of MiniLM were learnt by heart: a cosine of 0.982 on others for 0.987
+FEWEST_FEEDS = 1024  # what is solved anew has thousands of unknowns
 TOGETHER, LOOKED_AT = 8, 6  # so many channels go at once, chosen among so many times more
 
 
@@ -78,7 +79,8 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
         for node in region.consumers:
             weights = _columns(model, node)
             taps[node.output[0]] = (node.input[0], weights.shape[0], _rows(node, model))
-    moments = activations.moments(model, taps, context.calibration, context.work, context.seconds_cap)
+    feeds = context.more(FEWEST_FEEDS) if context.more else context.calibration
+    moments = activations.moments(model, taps, feeds, context.work, context.seconds_cap)
     plans = [plan for region in found if (plan := _planned(region, model, moments, params)) is not None]
     if not plans:
         raise NotApplicableError("The calibration inputs do not reach the layers which could be pruned.")
@@ -94,8 +96,10 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     channels = sum(plan.region.channels for plan in plans)
     words = (
         f"{removed:,} of {channels:,} hidden channels removed from {plural(len(layers), 'layer')}, the layers behind"
-        " them solved anew by least squares"
+        f" them solved anew by least squares over {plural(len(feeds), 'input')}"
     )
+    if len(feeds) > len(context.calibration):
+        words += f", {len(feeds) - len(context.calibration):,} of them made from the calibration inputs"
     return PassOutcome(model, words, params, layers)
 
 
@@ -125,7 +129,7 @@ def _width(model: ModelProto, node: NodeProto) -> int:
 
 def _columns(model: ModelProto, node: NodeProto) -> np.ndarray:
     """The consumer's weight as W [K, N]."""
-    weights = numpy_helper.to_array(_tensor(model, node.input[1]))
+    weights = streamed.array(_tensor(model, node.input[1]))
     if node.op_type == "Conv":
         return weights.reshape(len(weights), -1).T
     return weights.T if graph.attribute(node, "transB", 0) else weights
@@ -309,13 +313,13 @@ def _executed(model: ModelProto, plan: _Plan, step: int) -> dict[str, Any]:
         _rewire(model, consumer, kept)
     for one in region.slices:
         tensor = _tensor(model, one.tensor)
-        cut = np.take(numpy_helper.to_array(tensor), live, axis=one.axis)
+        cut = np.take(streamed.array(tensor), live, axis=one.axis)
         tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(cut), tensor.name))
     if len(region.producer.input) > 2 and all(s.tensor != region.producer.input[2] for s in region.slices):
         # A bias which the repair of the region before gave to this producer.
         bias = _tensor(model, region.producer.input[2])
         if graph.elements(bias) == region.channels:
-            bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias)[live], bias.name))
+            bias.CopyFrom(numpy_helper.from_array(streamed.array(bias)[live], bias.name))
     for node in region.reshapes:
         name = f"{node.output[0]}_shape"
         model.graph.initializer.append(numpy_helper.from_array(np.asarray([0, -1], np.int64), name))
@@ -349,7 +353,7 @@ def _rewire(model: ModelProto, consumer: _Consumer, kept: np.ndarray) -> None:
     shift = consumer.mean @ consumer.weights - consumer.mean[kept] @ solved
     if consumer.bias:
         bias = _tensor(model, consumer.bias)
-        moved = (numpy_helper.to_array(bias) + shift).astype(np.float32)
+        moved = (streamed.array(bias) + shift).astype(np.float32)
         bias.CopyFrom(numpy_helper.from_array(moved, bias.name))
     else:
         name = f"{tensor.name}_repair"

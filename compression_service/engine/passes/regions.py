@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from compression_service.engine import graph
+from compression_service.engine import graph, streamed
 
 UNARY = {
     "Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Tanh", "Erf", "Gelu", "HardSigmoid", "HardSwish", "Softplus",
@@ -200,7 +200,7 @@ def _flattens(node: NodeProto, constants: dict[str, TensorProto]) -> bool:
     shape = constants.get(node.input[1]) if len(node.input) > 1 else None
     if shape is None or graph.elements(shape) != 2 or graph.attribute(node, "allowzero", 0):
         return False
-    first, second = numpy_helper.to_array(shape).tolist()
+    first, second = streamed.array(shape).tolist()
     return first in (-1, 0, 1) and second != 0 and (first, second) != (-1, -1)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 CLIPS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
 DAMPING = 0.01
+AT_ONCE = 1 << 22  # numbers of a large tensor which are worked on together
 LAZY = 64  # columns whose updates are gathered before the rest of the matrix is touched
 
 
@@ -35,12 +36,34 @@ class Rounded:
         return centred * self.scales[rows]
 
 
+def symmetric_int8(weights: np.ndarray, channels: tuple[int, ...], highest: int) -> tuple[np.ndarray, np.ndarray]:
+    """(int8 of the same shape, float32 scales which broadcast against it), each index of the `channels` axes by itself.
+
+    A few rows at a time: a table of embeddings may be a gigabyte.
+    """
+    shared = tuple(axis for axis in range(weights.ndim) if axis not in channels)
+    largest = np.maximum(weights.max(shared, keepdims=True), -weights.min(shared, keepdims=True))
+    scales = np.where(largest > 0, largest / highest, 1.0).astype(np.float32)
+    integers = np.empty(weights.shape, np.int8)
+    step = max(1, AT_ONCE // max(1, int(np.prod(weights.shape[1:]))))
+    for start in range(0, len(weights), step):
+        rows = slice(start, start + step)
+        part = weights[rows] / (scales[rows] if 0 in channels else scales)
+        integers[rows] = np.clip(np.rint(part, out=part), -highest, highest, out=part)
+    return integers, scales
+
+
 def relative_error(weights: np.ndarray, approximation: np.ndarray, gram: np.ndarray | None) -> float:
     """‖X(W−Ŵ)‖² / ‖XW‖² by the Gram matrix of X; without one ‖W−Ŵ‖² / ‖W‖²."""
-    difference = (weights - approximation).astype(np.float64)
     if gram is None:
-        lost, whole = float((difference**2).sum()), float((weights.astype(np.float64) ** 2).sum())
+        lost = whole = 0.0
+        step = max(1, AT_ONCE // max(1, int(np.prod(weights.shape[1:]))))
+        for start in range(0, len(weights), step):  # a table of embeddings may be a gigabyte
+            part = weights[start : start + step].astype(np.float64)
+            lost += float(((part - approximation[start : start + step]) ** 2).sum())
+            whole += float((part**2).sum())
     else:
+        difference = (weights - approximation).astype(np.float64)
         lost = float((difference * (gram @ difference)).sum())
         whole = float((weights * (gram @ weights)).sum())
     return max(0.0, lost / whole) if whole > 0 else 0.0

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from compression_service.engine import graph
+from compression_service.engine import graph, streamed
 from compression_service.engine.calibration import activations
 from compression_service.engine.errors import NotApplicableError
 from compression_service.engine.passes.base import (
@@ -34,6 +34,7 @@ from compression_service.engine.passes.widen import widened
 
 SOURCE = "Frantar et al. 2022, GPTQ (arXiv 2210.17323); Dong et al. 2019, HAWQ (arXiv 1905.03696)"
 NEEDS_FLOAT_SOURCE = True
+STREAMS = True
 DEFAULTS: dict[str, Any] = {
     "bits": 4, "block": 32, "rounding": "gptq", "symmetric": True, "keep8": 0.0, "accuracy_level": 4,
 }  # fmt: skip
@@ -115,7 +116,7 @@ def product_columns(scope: graph.Scope, node: NodeProto) -> np.ndarray | None:
         return None
     if scope.find(node.input[0]) is not None or graph.attribute(node, "transA", 0):
         return None
-    weights = numpy_helper.to_array(tensor)
+    weights = streamed.array(tensor)
     if node.op_type == "Gemm":
         weights = weights.T if graph.attribute(node, "transB", 0) else weights
         alpha = float(graph.attribute(node, "alpha", 1.0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from compression_service.engine import graph
+from compression_service.engine import graph, streamed
 from compression_service.engine.passes.base import all_names, fresh_name, mostly_half
 
 
@@ -30,7 +30,7 @@ def widened(model: ModelProto) -> ModelProto:
 
 def _widen_tensor(tensor: TensorProto) -> None:
     if tensor.data_type == TensorProto.FLOAT16:
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float32"), tensor.name))
+        tensor.CopyFrom(numpy_helper.from_array(streamed.array(tensor).astype("float32"), tensor.name))
 
 
 def _widen_attributes(node: NodeProto) -> None:

@@ -9,7 +9,7 @@ from compression_service.engine.errors import RefusedError
 from compression_service.engine.recipes import RECIPES, from_json
 from compression_service.jobs.files import checkout
 from compression_service.jobs.models import Job
-from compression_service.jobs.room import check_room, source_bytes
+from compression_service.jobs.room import check_room, is_onnx, source_bytes
 from compression_service.jobs.runners.common import measure_when_made, source_of
 from compression_service.jobs.sandbox import SandboxFailed
 from compression_service.jobs.services import enqueue
@@ -29,7 +29,8 @@ heavy = True
 
 def run(context: "Context") -> str:
     source = source_of(context.job)
-    check_room(source_bytes(list_entries(source.repository, source.commit, recursive=True)), "convert")
+    entries = list_entries(source.repository, source.commit, recursive=True)
+    check_room(source_bytes(entries), "convert", is_onnx(entries))
     checkout(source.repository, source.commit, context.folder / "source", stop=context.stop, say=context.say)
     wishes = wishes_of(card_at(source.repository, source.commit).fithub)
     added = added_recipes()

@@ -209,6 +209,16 @@ def test_what_cannot_be_held_in_8_bits_stays_and_an_old_opset_is_told():
     assert "needs opset 7" in (int8_storage.verdict(models.mlp(opset=6)) or "")
 
 
+def test_scales_and_other_rows_are_no_weights(tmp_path):
+    made = models.embedding(rows=1500)
+    int8 = int8_dynamic.apply(made, {}, context(made, tmp_path)).model
+    assert any(list(t.dims) == [1500, 1] for t in graph.tensors(int8))
+    assert "left which 8 bits" in (int8_storage.verdict(graph.normalise(int8)) or "")
+    wide = models.mlp(inputs=64, hidden=1200)  # its own scales have more than 1,024 numbers
+    outcome = int8_storage.apply(wide, {}, context(wide, tmp_path))
+    assert len(outcome.layers) == 2 and agreement(wide, outcome.model) > 0.999
+
+
 def test_static_int8_takes_recurrent_layers_along_and_stores_the_rest():
     steps = [{name for name, _ in step.passes} for step in recipe("int8-static").steps]
     assert steps[1] == {"int8_dynamic", "keep"} and {"int8_storage", "keep"} in steps

@@ -41,13 +41,20 @@ def test_a_model_of_40_gb_is_refused_with_the_figures(settings, monkeypatch):
     settings.JOB_MEMORY_GB = 16
     monkeypatch.setattr(room, "memory_bytes", lambda: 64 * GB)
     monkeypatch.setattr(room, "container_limits", lambda: {"memory.max": "max"})
-    words = r"It needs about 160 GB of memory to convert \(4 × its 40\.0 GB\); this worker has 16 GB\. Push a smaller"
+    words = (
+        r"It needs about 100 GB of memory to convert \(2\.5 × its 40\.0 GB\); this worker has 16 GB\. Push a smaller"
+    )
     with pytest.raises(SandboxFailed, match=words) as refusal:
         room.check_room(40 * GB, "convert")
     assert refusal.value.kind == "refused"
+    with pytest.raises(SandboxFailed, match=r"about 160 GB .*\(4 × its"):
+        room.check_room(40 * GB, "convert", is_onnx=False)
+    settings.JOB_MEMORY_GB = 6
     room.check_room(2 * GB, "convert")
+    with pytest.raises(SandboxFailed, match=r"about 8\.00 GB"):
+        room.check_room(2 * GB, "convert", is_onnx=False)
     monkeypatch.setattr(room, "memory_bytes", lambda: 4 * GB)
-    with pytest.raises(SandboxFailed, match=r"about 8\.00 GB .* this worker has 4\.00 GB"):
+    with pytest.raises(SandboxFailed, match=r"about 5\.00 GB .* this worker has 4\.00 GB"):
         room.check_room(2 * GB, "make")
     monkeypatch.setattr(room, "container_limits", lambda: {"memory.max": str(2 * GB)})
     assert room.worker_memory() == (2 * GB, "2.00 GB")
