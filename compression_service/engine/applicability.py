@@ -11,10 +11,10 @@ from typing import Any
 from onnx import ModelProto
 
 from compression_service.engine import graph
+from compression_service.engine.limits import STREAMED_FROM_BYTES
 from compression_service.engine.passes import PASS_NAMES
 from compression_service.engine.passes.base import already_quantized, has_spatial_convolutions, mostly_half
 from compression_service.engine.recipes import RECIPES, Recipe, Step
-from compression_service.engine.streamed import STREAMED_FROM_BYTES
 
 PASSES: dict[str, ModuleType] = {
     name: import_module(f"compression_service.engine.passes.{name}") for name in PASS_NAMES

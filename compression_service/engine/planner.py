@@ -33,11 +33,11 @@ SECONDS_A_RECIPE = 5.0
 
 # What counts most → the recipes which are tried first.
 FIRST_BY_GOAL = {
-    "latency": ("prune-neurons-25+int8", "prune-neurons-50+int8"),
+    "latency": ("prune-neurons-25+int8", "prune-neurons-35+int8", "prune-neurons-50+int8"),
     "memory": ("int8-dynamic-mapped", "int4-weights-128", "int8-dynamic+emb4"),
     "size": ("int4-weights-128", "int4-storage+int8", "prune-neurons-25+int4-storage", "int4-weights"),
     "fidelity": ("int8-weights", "int8-weights+emb4", "mixed-4-8"),
-    "energy": ("prune-neurons-25+int8", "prune-neurons-50+int8"),
+    "energy": ("prune-neurons-25+int8", "prune-neurons-35+int8", "prune-neurons-50+int8"),
 }
 
 
@@ -56,6 +56,7 @@ RULES = (
     Rule("int4-weights-128", "int4-weights", below=0.93, why="larger blocks lose more"),
     Rule("mixed-4-8", "int4-weights", above=0.998, why="there is nothing left to mend by wider layers"),
     Rule("int4-storage+int8-mixed", "int4-storage+int8", above=0.998, why="there is nothing left to mend in int8"),
+    Rule("prune-neurons-35+int8", "prune-neurons-25+int8", below=0.93, why="a third of the channels would lose more"),
     Rule("prune-neurons-50+int8", "prune-neurons-25+int8", below=0.95, why="half of the channels would lose more"),
     Rule("prune-neurons-25+int4-storage", "prune-neurons-25+int8", below=0.92, why="4 bits would lose more"),
     Rule("prune-50", "prune-threshold", below=0.92, why="half of the weights are more than those under the threshold"),

@@ -127,6 +127,11 @@ RECIPES: tuple[Recipe, ...] = (
         (_neurons(0.25), _embeddings(4, 32), *_INT8, _FOLDED, _REST8, _CLEAN),
     ),
     Recipe(
+        "prune-neurons-35+int8", "1", "A third of the hidden channels removed, then 8 bits", "_neurons35_int8",
+        "A good deal faster than int8 where feed-forward layers do most of the work; embeddings stay in 8 bits.",
+        (_neurons(0.35), *_INT8, _FOLDED, _REST8, _CLEAN),
+    ),
+    Recipe(
         "prune-neurons-50+int8", "2", "Half of the hidden channels removed, then 8 bits", "_neurons50_int8",
         "The fastest: half of the hidden neurons and channels go, least squares repairs the layers behind them.",
         (_neurons(0.5), _embeddings(4, 32), *_INT8, _FOLDED, _REST8, _CLEAN),

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-STREAMED_FROM_BYTES = 512 * 1024 * 1024
+from compression_service.engine.limits import STREAMED_FROM_BYTES as STREAMED_FROM_BYTES
+
 SMALLEST_BYTES = 64 * 1024  # smaller tensors are kept in the graph
 ALIGNMENT = 4096  # runtimes map whole pages
 CHUNK_BYTES = 16 * 1024 * 1024

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from django.conf import settings
 
+from compression_service.engine.limits import STREAMED_FROM_BYTES
 from compression_service.engine.measure.machine import container_limits, memory_bytes
-from compression_service.engine.streamed import STREAMED_FROM_BYTES
 from compression_service.jobs.sandbox import SandboxFailed
 from models_registry.pages.templatetags.figures import in_bytes
 from models_registry.repos.entries import Entry

@@ -1,4 +1,4 @@
-"""Structured pruning: hidden neurons and convolution channels go, and least squares repairs the layer behind them.
+"""Structured pruning: hidden neurons, channels and attention heads go, and least squares repairs the layer behind.
 
 No gradient, calibration inputs only. For each region (passes/regions.py) channels are dropped in the order of what
 their loss costs after the weights of the consumers have been solved anew, in closed form; the cuts are then shared
@@ -18,14 +18,15 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from compression_service.engine import graph, streamed
 from compression_service.engine.calibration import activations
 from compression_service.engine.errors import NotApplicableError
+from compression_service.engine.passes.attention import attention_regions, fixed
 from compression_service.engine.passes.base import PassContext, PassOutcome, layer, plural
-from compression_service.engine.passes.regions import Region, regions
+from compression_service.engine.passes.regions import LEAST_CHANNELS, Region, regions
 from compression_service.engine.passes.widen import widened
+from compression_service.engine.runner import RunError
 
 SOURCE = "Kwon et al. 2022 (arXiv 2204.09656); LIAR (arXiv 2407.13331); CORP (arXiv 2602.05243)"
 NEEDS_FLOAT_SOURCE = True
-DEFAULTS: dict[str, Any] = {"share": 0.25, "most": 0.75, "multiple": 8}
-LEAST_CHANNELS = 8
+DEFAULTS: dict[str, Any] = {"share": 0.25, "most": 0.75, "multiple": 8, "heads": True}
 STEPS = 16  # a region can be cut at so many places
 WIDEST = 4096  # inputs of a consumer; above, its inverse costs more than the pruning is worth
 DAMPING = 2e-2  # with 1e-3, 200 sentences of MiniLM were learnt by heart: a cosine of 0.982 on others for 0.987
@@ -35,10 +36,11 @@ TOGETHER, LOOKED_AT = 8, 6  # so many channels go at once, chosen among so many 
 
 def verdict(model: ModelProto) -> str | None:
     """Why the pass has nothing to do, None when it applies."""
-    if not any(_usable(region, model) for region in regions(graph.normalise(model))):
+    if not _found(graph.normalise(model)):
         return (
             "There are no hidden neurons or channels which only constant weights produce and consume (at least"
-            f" {LEAST_CHANNELS} of them in a layer): residual sums and joined outputs keep theirs."
+            f" {2 * LEAST_CHANNELS} of them in a layer), nor attention heads: residual sums and joined"
+            " outputs keep theirs."
         )
     return None
 
@@ -66,10 +68,10 @@ class _Plan:
 
 
 def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
-    """`params`: {"share": of the parameters in all regions, "most": of one region, "multiple": of channels}."""
+    """`params`: {"share": of all regions' parameters, "most": of one region's, "multiple", "heads": or not}."""
     params = DEFAULTS | params
-    model = graph.normalise(widened(model))
-    found = [region for region in regions(model) if _usable(region, model)]
+    source, model = model, graph.normalise(widened(model))
+    found = _found(model, params["heads"])
     if not found:
         raise NotApplicableError("No region of channels is left in this graph.")
     if not context.calibration:
@@ -92,19 +94,37 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     if not layers:
         raise NotApplicableError("No channel could be removed within the share which was asked for.")
     graph.drop_unused_initializers(model)
+    heads = any(plan.region.also and step for plan, step in zip(plans, cuts, strict=True))
+    if heads and context.runs_like and not _runs(source, model, context):
+        return apply(source, params | {"heads": False}, context)
     removed = sum(one["shape"][1] - one["shape"][0] for one in layers)
     channels = sum(plan.region.channels for plan in plans)
     words = (
-        f"{removed:,} of {channels:,} hidden channels removed from {plural(len(layers), 'layer')}, the layers behind"
-        f" them solved anew by least squares over {plural(len(feeds), 'input')}"
+        f"{removed:,} of {channels:,} hidden channels{' and heads' if heads else ''} removed from"
+        f" {plural(len(layers), 'layer')}, the layers behind them solved anew by least squares over"
+        f" {plural(len(feeds), 'input')}"
     )
     if len(feeds) > len(context.calibration):
         words += f", {len(feeds) - len(context.calibration):,} of them made from the calibration inputs"
     return PassOutcome(model, words, params, layers)
 
 
+def _runs(source: ModelProto, model: ModelProto, context: PassContext) -> bool:
+    """Whether a graph may do without the heads: another part of it may count on their number."""
+    assert context.runs_like is not None
+    try:
+        return context.runs_like(source, model) >= 0
+    except RunError:
+        return False
+
+
+def _found(model: ModelProto, heads: bool = True) -> list[Region]:
+    found = [*regions(model), *(attention_regions(model) if heads else ())]
+    return [region for region in found if _usable(region, model)]
+
+
 def _usable(region: Region, model: ModelProto) -> bool:
-    if region.channels < 2 * LEAST_CHANNELS:
+    if region.channels < 2 * region.least:
         return False
     for node in region.consumers:
         if node.op_type == "Gemm" and (
@@ -172,18 +192,22 @@ def _planned(
         if bias is not None:
             gram = gram - np.outer(mean, mean)
         consumers.append(_Consumer(node, _columns(model, node).astype(np.float64), gram, mean, bias))
-    lives, errors = _thinned(consumers, region.channels, params)
-    size = float(np.prod(_tensor(model, region.producer.input[1]).dims)) / region.channels
+    lives, errors = _thinned(consumers, region, params)
+    weights = [region.producer.input[1], *region.also]
+    size = float(sum(graph.elements(_tensor(model, name)) for name in weights)) / region.channels
     size += sum(c.weights.size / region.channels for c in consumers)
     return _Plan(region, consumers, lives, errors, size)
 
 
-def _thinned(consumers: list[_Consumer], channels: int, params: dict[str, Any]) -> tuple[list[np.ndarray], list[float]]:
+def _thinned(
+    consumers: list[_Consumer], region: Region, params: dict[str, Any]
+) -> tuple[list[np.ndarray], list[float]]:
     """After each step the channels which are left and the share of the consumers' output energy which is lost."""
+    channels = region.channels
     multiple = params["multiple"] if channels >= 4 * params["multiple"] else 1
     step = max(multiple, -(-channels // (STEPS * multiple)) * multiple)
     most = min(params["most"], 2 * params["share"])  # no region gives more than twice its part
-    least = max(LEAST_CHANNELS, round(channels * (1 - most)))
+    least = max(region.least, round(channels * (1 - most)))
     surgeons = [_Surgeon.of(consumer, channels) for consumer in consumers]
     live = np.ones(channels, bool)
     lost, lives, errors = 0.0, [np.arange(channels)], [0.0]
@@ -285,7 +309,9 @@ def _solved(consumer: _Consumer, kept: np.ndarray) -> np.ndarray:
 def _shared_out(plans: list[_Plan], share: float) -> list[int]:
     """For each plan how many of its steps are taken: those which lose least for each parameter, up to the share."""
     taken = [0] * len(plans)
-    left = share * sum(plan.region.channels * plan.parameters for plan in plans)
+    # Heads may be taken instead of channels, and are counted only where there is nothing else.
+    counted = [plan for plan in plans if not plan.region.also] or plans
+    left = share * sum(plan.region.channels * plan.parameters for plan in counted)
     while left > 0:
         best = None
         for index, plan in enumerate(plans):
@@ -313,7 +339,8 @@ def _executed(model: ModelProto, plan: _Plan, step: int) -> dict[str, Any]:
         _rewire(model, consumer, kept)
     for one in region.slices:
         tensor = _tensor(model, one.tensor)
-        cut = np.take(streamed.array(tensor), live, axis=one.axis)
+        places = (live[:, None] * one.width + np.arange(one.width)).reshape(-1)
+        cut = np.take(streamed.array(tensor), places, axis=one.axis)
         tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(cut), tensor.name))
     if len(region.producer.input) > 2 and all(s.tensor != region.producer.input[2] for s in region.slices):
         # A bias which the repair of the region before gave to this producer.
@@ -324,6 +351,8 @@ def _executed(model: ModelProto, plan: _Plan, step: int) -> dict[str, Any]:
         name = f"{node.output[0]}_shape"
         model.graph.initializer.append(numpy_helper.from_array(np.asarray([0, -1], np.int64), name))
         node.input[1] = name
+    for fix in region.shapes:
+        fixed(model, fix, len(live))
     for node in region.depthwise:
         for attribute in node.attribute:
             if attribute.name == "group":
@@ -332,7 +361,7 @@ def _executed(model: ModelProto, plan: _Plan, step: int) -> dict[str, Any]:
     return layer(
         name, region.producer.op_type, (len(live), region.channels), 32, int(before),
         int(len(live) * plan.parameters * 4), plan.errors[step], plan.errors[-1],
-        f"{region.channels - len(live)} of {region.channels} channels removed",
+        f"{region.channels - len(live)} of {region.channels} {'heads' if region.also else 'channels'} removed",
     )  # fmt: skip
 
 

@@ -21,15 +21,27 @@ UNARY = {
 }  # fmt: skip
 BINARY = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu", "BiasGelu"}
 POOLS = {"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool", "Resize", "Upsample"}
+LEAST_CHANNELS = 8
 NORMS = {"BatchNormalization", "InstanceNormalization"}
 
 
 @dataclass
 class Slice:
-    """A constant which carries one number, row or column a channel: cut it along `axis`."""
+    """A constant which carries `width` numbers, rows or columns a channel: cut it along `axis`."""
 
     tensor: str
     axis: int
+    width: int = 1
+
+
+@dataclass
+class ShapeFix:
+    """A Reshape whose shape names the channels: its entry at `place` becomes their number times `per`."""
+
+    node: NodeProto
+    entries: list[int | None]  # None where the graph computes one
+    place: int
+    per: int
 
 
 @dataclass
@@ -43,6 +55,9 @@ class Region:
     depthwise: list[NodeProto] = field(default_factory=list)
     consumers: list[NodeProto] = field(default_factory=list)
     reshapes: list[NodeProto] = field(default_factory=list)  # flatten an image to [batch, everything]
+    least: int = LEAST_CHANNELS  # so many channels stay
+    also: list[str] = field(default_factory=list)  # further weights which lose the channel (of queries and keys)
+    shapes: list[ShapeFix] = field(default_factory=list)
     spread: int = 1  # inputs of a consumer for one channel, when a Flatten stands between (positions of the image)
 
 
