@@ -43,7 +43,7 @@ def verdict(model: ModelProto) -> str | None:
     reachable = sum(site.bytes for site in sites(model, *KINDS))
     convolutions = sum(site.bytes for site in sites(model, "Conv", "ConvTranspose"))
     if not reachable:
-        if convolutions >= float_weight_bytes(model) / 2:
+        if convolutions and convolutions >= float_weight_bytes(model) / 2:
             return (
                 "All weights belong to convolutions, which dynamic int8 makes slower (ConvInteger); int8-static is the"
                 " recipe for them."
