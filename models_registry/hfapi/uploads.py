@@ -35,7 +35,7 @@ class ValidateYaml(HubView):
         """Check a README's metadata: 200 with warnings, or 400 with errors, as JSON or as lines of text."""
         data = json_object(request)
         kind = data.get("repoType") or "model"
-        if kind not in {kind.value for kind in GIT_TYPES}:
+        if kind not in GIT_TYPES:
             raise BadRequest(f"repoType is one of {', '.join(GIT_TYPES)}, not {str(kind)[:40]!r}.")
         errors, warnings = validate(text_field(data, "content"), kind)
         status = 400 if errors else 200

@@ -159,6 +159,10 @@ def test_validate_yaml(anonymous):
     assert bad.status_code == 400 and bad.json()["errors"][0]["message"].startswith('"license" must be one of [')
     text = check("---\nlicense: nope\n---\n", Accept="text/plain")
     assert text.status_code == 400 and text.content.startswith(b'- Error: "license" must be one of [')
+    for kind in ("bucket", [{"repoType": "model"}], {"a": 1}, 7):
+        body = json.dumps({"content": "", "repoType": kind})
+        refused = anonymous.post("/api/validate-yaml", body, content_type="application/json")
+        assert refused.status_code == 400 and "repoType is one of" in refused.json()["error"]
 
 
 # --- LFS ----------------------------------------------------------------------------------------------------------

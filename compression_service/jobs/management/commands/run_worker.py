@@ -38,6 +38,7 @@ class Command(BaseCommand):
                 self._run_database_worker(options["queue"])
         finally:
             ended.set()
+            connection.close()  # a signal may have ended the loop in the middle of a statement
             Worker.objects.filter(name=execution.worker_name).delete()
 
     def _run_database_worker(self, queue: str | None) -> None:
