@@ -25,6 +25,7 @@ SOURCE = "two-level scales as in llama.cpp's k-quants; Frantar et al. 2022, GPTQ
 NEEDS_FLOAT_SOURCE = False
 DEFAULTS: dict[str, Any] = {"block": 32, "keep8": 0.0, "ends": False}
 SMALLEST_ELEMENTS = 1024
+MOD_OPSET = 10
 RECURRENT = ("LSTM", "GRU", "RNN")
 # Which inputs are weights.
 CONSUMERS = {"Conv": (1,), "MatMul": (1,), "Gemm": (1,), "MatMulInteger": (1,), **dict.fromkeys(RECURRENT, (1, 2))}
@@ -201,7 +202,12 @@ class _Writer:
         by = store(self.scope, factors, name + "_by", self.names)
         shape = store(self.scope, np.asarray(weight.tensor.dims, np.int64), name + "_shape", self.names)
         wide = self._node("Cast", [given], to=TensorProto.INT32)
-        parts = [self._node("Mod", [wide, self._number(16)]), self._node("Div", [wide, self._number(16)])]
+        upper = self._node("Div", [wide, self._number(16)])
+        if graph.opset(self.model) < MOD_OPSET:
+            lower = self._node("Sub", [wide, self._node("Mul", [upper, self._number(16)])])
+        else:
+            lower = self._node("Mod", [wide, self._number(16)])
+        parts = [lower, upper]
         signed = self._node("Sub", [self._node("Concat", parts, axis=axis), self._number(8)])
         product = self._node("Mul", [signed, self._node("Cast", [by], to=TensorProto.INT32)])
         flat = self._node("Cast", [product], to=TensorProto.INT8)

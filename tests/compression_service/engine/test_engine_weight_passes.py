@@ -199,6 +199,15 @@ def test_a_gru_is_stored_in_8_and_in_4_bits(tmp_path):
     assert four.ByteSize() < eight.ByteSize() < 0.4 * made.ByteSize()
 
 
+@pytest.mark.parametrize("opset", [7, 9, 10])
+def test_four_bits_are_stored_in_graphs_of_old_opsets(tmp_path, opset):
+    made = models.mlp(opset=opset)
+    eight = int8_storage.apply(made, {}, context(made, tmp_path)).model
+    four = int4_storage.apply(eight, {}, context(made, tmp_path)).model
+    assert agreement(made, four) > 0.97
+    assert ("Mod" in graph.operators(four)) == (opset >= 10)
+
+
 def test_what_cannot_be_held_in_8_bits_stays_and_an_old_opset_is_told():
     made = models.mlp(hidden=128, classes=20)
     broken = numpy_helper.to_array(made.graph.initializer[0]).copy()
