@@ -85,7 +85,7 @@ def converting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 @pytest.fixture(scope="module")
 def variants(converting: Hub) -> dict[str, dict[str, Any]]:
     began = time.monotonic()
-    family = converting.wait_family(REPO, 900)
+    family = converting.wait_family(REPO, 1500)
     REPORTS.append(f"all-MiniLM-L6-v2 complete after {time.monotonic() - began:.0f} s\n" + table({REPO: family}))
     assert family["source"]["status"] == "ready", family["source"]
     assert (family["source"]["format"], family["source"]["dataset"]) == ("transformers", DATASET)
