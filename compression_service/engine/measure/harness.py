@@ -3,7 +3,8 @@
 A process of its own which imports numpy and onnxruntime and nothing else, since the runtime never gives memory back.
 TASK: {"components": [{"path", "inputs": npz, "carry"}], "files": [paths to drop from the page cache], "empty_model",
 "threads", "cpus": [numbers], "limit_bytes": of the address space or null, "seconds", "least_runs", "seconds_cap",
-"cold": bool, "warmup": {"seconds", "runs", "seconds_cap", "window_runs", "difference"}}. Times in ms, memory in bytes.
+"cold": bool, "shift_bytes": how far to move what is allocated later, or null,
+"warmup": {"seconds", "runs", "seconds_cap", "window_runs", "difference"}}. Times in ms, memory in bytes.
 """
 
 import json
@@ -37,6 +38,7 @@ def main(task_path: str, result_path: str) -> None:
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 4
     providers = ["CPUExecutionProvider"]
+    _shift = bytearray(task.get("shift_bytes") or 0)  # kept, so that the runtime's buffers lie elsewhere in their pages
     feeds = [_feeds(np, component["inputs"]) for component in task["components"]]
     began = time.perf_counter_ns()
     empty = onnxruntime.InferenceSession(task["empty_model"], options, providers=providers)

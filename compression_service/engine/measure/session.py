@@ -2,6 +2,8 @@
 
 measuring.md §1 rules 1–6 and 10: every variant gets two windows, the first loads cold and the second warm; a drifting
 or disturbed session is redone once and marked noisy when it stays so. Last, each variant runs once under a limit.
+Where buffers lie in their pages may double a latency (Mytkowicz et al. 2009): each window has a layout of its own, and
+where two windows disagree, more are taken and the odd ones set aside.
 The folder is shared with the light client (docs/decisions/0014): it imports numpy and nothing of the engine.
 """
 
@@ -20,11 +22,15 @@ from . import machine, statistics
 
 Progress = Callable[[float, str], None]
 SOURCE = "onnx"
-HARNESS_VERSION = "4"
+HARNESS_VERSION = "5"
 DRIFT_LIMIT = 0.05
 STEAL_LIMIT = 0.01
 WAIT_LIMIT = 0.05
 PATIENCE_S = 120.0  # beyond a window's own cap: to load the model, and to end the inference under way
+ODD_LAYOUT = 0.1  # a window whose median is so far from that of all windows had an unlucky layout of memory
+MORE_WINDOWS = 3
+SHIFT_SPAN_BYTES = 64 * 1024
+SHIFT_STEP_BYTES = 592  # windows lie this far apart: no multiple of a cache line's power of two comes back soon
 LIMIT_STEP_BYTES = 32 * 1024 * 1024  # a limit which a variant ran within is the next multiple of this
 # x → Identity → y, one float: what a session costs without a model.
 EMPTY_MODEL = (
@@ -149,9 +155,24 @@ class _Session:
                 subject.windows.append(window)
         if source.error:
             raise SessionError(f"The source model cannot be measured: {source.error}")
+        for subject in variants:
+            if not subject.error:
+                self._set_odd_aside(subject, threads)
         first, last = (statistics.latency(window["samples_ms"])["p50"] for window in source.windows)
         change = last / first - 1
         return {"first_p50_ms": first, "last_p50_ms": last, "change": change, "noisy": abs(change) > DRIFT_LIMIT}
+
+    def _set_odd_aside(self, subject: Subject, threads: int) -> None:
+        """Where a variant's windows disagree, take more of them; those far from the median do not count."""
+        if not _mark_odd(subject.windows):
+            return
+        for _ in range(MORE_WINDOWS):
+            window = self.window(subject, threads, cold=False)
+            if isinstance(window, str):
+                subject.error = window
+                return
+            subject.windows.append(window)
+        _mark_odd(subject.windows)
 
     def _disturbance(
         self, source: Subject, variants: list[Subject], drift: dict[str, Any], kept: dict[str, Any] | None = None
@@ -200,7 +221,7 @@ class _Session:
             "seconds_cap": max(self.seconds / 2, self.window_cap),
             "warmup": {"runs": 10, "seconds": short, "seconds_cap": max(5 * short, 0.5),
                        "window_runs": 5, "difference": 0.03},
-            "limit_bytes": limit_bytes,
+            "limit_bytes": limit_bytes, "shift_bytes": self.number * SHIFT_STEP_BYTES % SHIFT_SPAN_BYTES,
         }  # fmt: skip
         if limit_bytes is not None:
             task |= {"seconds": 0.0, "least_runs": 2, "seconds_cap": 0.0}
@@ -221,6 +242,15 @@ class _Session:
             return f"It does not run: {lines[-1][:200] if lines else 'no message'}"
         window: dict[str, Any] = json.loads(result_path.read_text(encoding="utf-8"))
         return window
+
+
+def _mark_odd(windows: list[dict[str, Any]]) -> bool:
+    """Set "odd" on windows whose median latency is not near the (lower) median of all; whether there are any."""
+    medians = [statistics.latency(window["samples_ms"])["p50"] for window in windows]
+    middle = sorted(medians)[(len(medians) - 1) // 2]
+    for window, p50 in zip(windows, medians, strict=True):
+        window["odd"] = abs(p50 / middle - 1) > ODD_LAYOUT
+    return any(window["odd"] for window in windows)
 
 
 def _first_cpus(threads: int) -> list[int]:
@@ -268,7 +298,8 @@ def _record(
 def _figures(subject: Subject) -> dict[str, Any]:
     """The figures of all windows of a subject together."""
     windows = subject.windows
-    samples = [sample for window in windows for sample in window["samples_ms"]]
+    timed = [window for window in windows if not window.get("odd")]
+    samples = [sample for window in timed for sample in window["samples_ms"]]
     latency = statistics.latency(samples)
     loads = {kind: [w["load_ms"] for w in windows if w["load_kind"] == kind] for kind in ("cold", "warm")}
     ends = [window["memory"] for window in windows]
@@ -290,9 +321,10 @@ def _figures(subject: Subject) -> dict[str, Any]:
         "wire_bytes": subject.size_bytes,
         "samples_ms": thin,
         "samples_note": "" if len(thin) == len(samples) else f"{len(thin)} of {len(samples)} samples, evenly taken",
-        "seconds": sum(window["seconds"] for window in windows),
-        "cpu_ms": sum(window["cpu_ms"] for window in windows) / len(samples),
-        "energy": _energy(windows, len(samples)),
+        "seconds": sum(window["seconds"] for window in timed),
+        "cpu_ms": sum(window["cpu_ms"] for window in timed) / len(samples),
+        "energy": _energy(timed, len(samples)),
+        "windows": {"count": len(windows), "odd": len(windows) - len(timed)},
         "warmup": {
             "runs": sum(window["warmup"]["runs"] for window in windows),
             "seconds": sum(window["warmup"]["seconds"] for window in windows),

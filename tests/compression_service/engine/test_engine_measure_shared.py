@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 
 import engine_models as models
@@ -117,3 +118,38 @@ def test_the_runner_reads_what_is_saved(tmp_path):
     mixed = [{"x": np.zeros((1, n), np.int64)} for n in (1, 2)]
     feeds.save(mixed, tmp_path / "f.npz")
     assert [feed["x"].shape for feed in runner.load_feeds(tmp_path / "f.npz")] == [(1, 1), (1, 2)]
+
+
+def window(p50_ms: float, kind: str = "warm") -> dict:
+    point = {"peak": 5, "baseline": {"peak": 3}, "anonymous": 1, "file_backed": 1}
+    return {
+        "samples_ms": [p50_ms] * 40, "load_ms": 2.0, "load_kind": kind, "cold_impossible": "", "seconds": 1.0, "cpu_ms": 40 * p50_ms,
+        "energy": None, "memory": dict.fromkeys(("baseline", "loaded", "warmed", "end"), point), "noise": {},
+        "warmup": {"runs": 10, "seconds": 1.0, "stable": True}, "session_options": {"providers": ["CPUExecutionProvider"]},
+    }  # fmt: skip
+
+
+def test_every_window_has_a_layout_of_memory_of_its_own(tmp_path, subject, monkeypatch):
+    run, shifts = session._Session(tmp_path, 0.2, None), []
+    for _ in range(3):
+        run.window(subject, threads=1, cold=False)
+        shifts.append(json.loads((tmp_path / f"window-{run.number}.json").read_text())["shift_bytes"])
+    assert len(set(shifts)) == 3
+
+
+def test_windows_with_an_unlucky_layout_are_set_aside_and_said(tmp_path, subject, monkeypatch):
+    run, more = session._Session(tmp_path, 0.2, None), iter([window(1.0), window(1.02), window(1.9)])
+    monkeypatch.setattr(run, "window", lambda *_args, **_more: next(more))
+    subject.windows = [window(1.8, "cold"), window(1.01)]
+    run._set_odd_aside(subject, 1)
+    found = session._figures(subject)
+    assert found["windows"] == {"count": 5, "odd": 2}
+    assert found["latency_ms"]["p90"] < 1.1 and found["load_ms"]["cold"] == 2.0
+
+
+def test_windows_which_agree_are_left_alone(tmp_path, subject, monkeypatch):
+    run = session._Session(tmp_path, 0.2, None)
+    monkeypatch.setattr(run, "window", lambda *_args, **_more: pytest.fail("no more windows are needed"))
+    subject.windows = [window(1.0), window(1.05)]
+    run._set_odd_aside(subject, 1)
+    assert session._figures(subject)["windows"] == {"count": 2, "odd": 0}
