@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from compression_service.jobs import leases
+from compression_service.jobs import leases, spending
 from compression_service.jobs.models import Job
 from compression_service.jobs.runners import RUNNERS
 from compression_service.jobs.sandbox import Sandbox, SandboxFailed, SandboxStopped
@@ -44,7 +44,8 @@ class Context:
     def run_engine(self, task: dict[str, Any], module: str = "compression_service.engine") -> dict[str, Any]:
         """Run untrusted work in the sandbox and return its result. Raises SandboxFailed."""
         Job.objects.filter(pk=self.job.pk, lease_token=self.token).update(sandbox=self.sandbox.description[:100])
-        return self.sandbox.run(module, task, self.say)
+        with spending.recorded(self.job, self.sandbox):
+            return self.sandbox.run(module, task, self.say)
 
     @contextmanager
     def publishing(self) -> Iterator[None]:

@@ -34,6 +34,10 @@ class Job(models.Model):
     cancelled_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True)
     worker = models.CharField(max_length=100, blank=True)
     sandbox = models.CharField(max_length=100, blank=True, help_text="how untrusted files were held")
+    processor_seconds = models.FloatField(
+        null=True, blank=True, help_text="of the sandbox, all attempts; null: none ran, or it was before this was kept"
+    )
+    energy_joules = models.FloatField(null=True, blank=True, help_text="by the machine's meter, idle subtracted")
     created_at = models.DateTimeField(auto_now_add=True)
     dispatched_at = models.DateTimeField(null=True, blank=True, help_text="when a worker was last told of it")
     started_at = models.DateTimeField(null=True, blank=True)

@@ -47,6 +47,7 @@ class Sandbox:
     def __init__(self, folder: Path, stop: threading.Event) -> None:
         self.folder, self.stop = folder, stop
         self.description = describe()
+        self.processor_seconds = 0.0  # of all its children so far, theirs included; of killed ones what the kernel told
 
     def run(self, module: str, task: dict[str, Any], say: Callable[[float, str], None]) -> dict[str, Any]:
         """The child's result.json. Its progress lines go to `say`.
@@ -93,15 +94,24 @@ class Sandbox:
         reader.start()
         deadline = time.monotonic() + settings.JOB_SECONDS
         timed_out = False
-        while child.poll() is None:
+        while not self._has_ended(child, os.WNOHANG):
             if self.stop.wait(POLL_SECONDS) or (timed_out := time.monotonic() > deadline):
                 _kill(child)
+                self._has_ended(child, 0)
                 break
-        child.wait()
         reader.join(timeout=5)
         if not reader.is_alive() and child.stdout is not None:
             child.stdout.close()
         return timed_out
+
+    def _has_ended(self, child: "subprocess.Popen[str]", options: int) -> bool:
+        """Asks the kernel itself, because only wait4 tells what an ended child has used."""
+        pid, status, usage = os.wait4(child.pid, options)
+        if pid == 0:
+            return False
+        child.returncode = os.waitstatus_to_exitcode(status)
+        self.processor_seconds += usage.ru_utime + usage.ru_stime
+        return True
 
     def _wrapper(self) -> list[str]:
         if not _uses_bubblewrap():
@@ -111,7 +121,9 @@ class Sandbox:
         argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
         for path in _system_paths():
             argv += ["--ro-bind", path, path]
-        return [*argv, "--bind", str(self.folder), str(self.folder), "--chdir", str(self.folder)]
+        argv += ["--bind", str(self.folder), str(self.folder), "--chdir", str(self.folder)]
+        # Bubblewrap's own first process is never waited for, and what its children used is lost with it: a shell's is.
+        return [*argv, "--as-pid-1", "/bin/sh", "-c", '"$@"; exit $?', "sh"]
 
 
 def describe() -> str:

@@ -52,6 +52,7 @@ def test_a_pushed_model_becomes_a_measured_family(quick, alice, as_alice, anonym
     commit = push(model, alice, {"model.onnx": network(), "config.json": b'{"a": 1}', "README.md": b"# M"})
     run_all()
     assert set(Job.objects.values_list("state", flat=True)) == {"done"}
+    assert all(job.processor_seconds > 0 for job in Job.objects.filter(kind__in=("convert", "measure")))
     source = SourceModel.objects.get()
     assert source.status == "ready" and source.commit == commit
     body = anonymous.get("/api/models/alice/m/variants").json()

@@ -45,7 +45,7 @@ def run(kind, tmp_path, settings, monkeypatch):
         prelude = "import json, sys, os, pathlib\ntask = json.load(open(sys.argv[1]))\n"
         prelude += "def done(r): pathlib.Path('result.json').write_text(json.dumps(r))\n"
         (folder / "child.py").write_text(prelude + textwrap.dedent(script))
-        box = Sandbox(folder, stop or threading.Event())
+        go.box = box = Sandbox(folder, stop or threading.Event())
         monkeypatch.setattr(module, "_environment", lambda: {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(folder)})
         return box.run("child", task or {}, lambda progress, message: said.append((progress, message)))
 
@@ -128,6 +128,16 @@ def test_bubblewrap_hides_the_hosts_files_and_keeps_code_read_only(run, tmp_path
     result = run(script, task={"secret": str(tmp_path / "secret"), "code": code})
     assert (result["secret"], result["etc"], result["code"], result["own"]) == (False, False, False, True)
     assert result["uid"] == 65534 and "SECRET_KEY" not in result["env"]
+
+
+def test_processor_time_of_the_child_and_its_children_is_told(run):
+    burn = "import time, subprocess, sys\n"
+    burn += "loop = 'import time\\nwhile time.process_time() < 0.4: pass'\n"
+    run(burn + "subprocess.run([sys.executable, '-c', loop], check=True); exec(loop); done({})")
+    assert 0.8 <= run.box.processor_seconds < 20
+    with pytest.raises(SandboxFailed):
+        run("import time\nwhile time.process_time() < 0.4: pass\nsys.exit(1)")
+    assert run.box.processor_seconds >= 0.4, "what failed was spent as well"
 
 
 def test_stopping_ends_the_child_at_once(run):
