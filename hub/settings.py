@@ -29,6 +29,21 @@ def _number(name: str, default: float, low: float, high: float) -> float:
     return value
 
 
+def _amounts(name: str, low: float, high: float) -> dict[str, float]:
+    """`a=1.5,b=2` as numbers by name."""
+    raw, found = os.environ.get(name, ""), {}
+    for part in filter(None, (part.strip() for part in raw.split(","))):
+        key, _, text = (piece.strip() for piece in part.partition("="))
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not key or not low <= value <= high:
+            _fail(f"{name}={raw!r}: {part!r} is not name=number with a number from {low:g} to {high:g}.")
+        found[key] = value
+    return found
+
+
 def _switch(name: str, *, default: bool) -> bool:
     raw = os.environ.get(name, "").lower()
     if raw not in ("", "true", "false", "1", "0"):
@@ -225,6 +240,17 @@ JOB_SECONDS = _number("FITHUB_JOB_SECONDS", 3600, 10, 86400)
 SANDBOX = env.str("FITHUB_SANDBOX", default="auto")
 if SANDBOX not in ("auto", "bubblewrap", "rlimits"):
     _fail(f"FITHUB_SANDBOX={SANDBOX!r} must be one of auto, bubblewrap, rlimits.")
+
+# --- what work costs: an administrator's figures. 0 or empty: not stated, so nothing is derived from it ------------
+CORE_WATTS = _number("FITHUB_CORE_WATTS", 0, 0, 1000)
+DEVICE_WATTS = _amounts("FITHUB_DEVICE_WATTS", 0.001, 1000)
+POWER_EFFICIENCY = _number("FITHUB_POWER_EFFICIENCY", 1, 0.05, 1)
+GRID_GRAMS_A_KWH = _number("FITHUB_GRID_GRAMS_A_KWH", 0, 0, 5000)
+GRID_LOCATION = env.str("FITHUB_GRID_LOCATION", default="")
+CORE_HOUR_PRICE = _number("FITHUB_CORE_HOUR_PRICE", 0, 0, 1e6)
+CURRENCY = env.str("FITHUB_CURRENCY", default="EUR")
+if not CURRENCY.isalpha() or not 1 <= len(CURRENCY) <= 8:
+    _fail(f"FITHUB_CURRENCY={CURRENCY!r} must be a word of at most 8 letters, e.g. EUR.")
 
 WEBHOOK_ALLOW_PRIVATE = _switch("FITHUB_WEBHOOK_ALLOW_PRIVATE", default=False)
 

@@ -70,8 +70,10 @@ class FootprintShape(s.Serializer):
     fidelity_inputs = s.DictField(allow_null=True)
     metric = Metric(allow_null=True)
     ran_within = s.DictField(allow_null=True, required=False, help_text="bytes, by: a limit under which it ran")
-    energy_mj = s.FloatField(allow_null=True)
-    energy_method = s.CharField(allow_null=True)
+    energy_mj = s.FloatField(allow_null=True, help_text="of one inference")
+    energy_method = s.CharField(
+        allow_null=True, help_text="rapl, nvml or meter: measured; estimate: never ranked before"
+    )
     measured_at = s.DateTimeField()
 
 

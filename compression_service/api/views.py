@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compression_service.api import shapes
+from compression_service.devices.energy import energy_of
 from compression_service.devices.measurements import measurements_of, send
 from compression_service.devices.models import Measurement
 from compression_service.devices.services import KnownDevice, known_devices
@@ -184,6 +185,7 @@ def _without_layers(entry: dict[str, Any]) -> dict[str, Any]:
 
 def footprint_json(row: Footprint, variant: Variant) -> dict[str, Any]:
     latency = row.record.get("latency_ms") or {}
+    energy_mj, energy_method = energy_of(row.record, row.device)
     kept: tuple[str, ...] = (
         "ratio_to_source",
         "noise",
@@ -216,8 +218,8 @@ def footprint_json(row: Footprint, variant: Variant) -> dict[str, Any]:
         "fidelity_metric": variant.fidelity_metric or None,
         "fidelity_inputs": variant.fidelity_inputs or None,
         "metric": variant.metric,
-        "energy_mj": None,
-        "energy_method": None,
+        "energy_mj": energy_mj,
+        "energy_method": energy_method,
         "measured_at": moment(row.measured_at),
         **{key: row.record.get(key) for key in kept},
     }

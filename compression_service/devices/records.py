@@ -17,6 +17,8 @@ CLOCKS_APART = timedelta(minutes=10)
 FASTEST_MS = 1e-4  # an empty session takes longer than 100 ns on anything
 LEAST_MEMORY_BYTES = 5 * 1024 * 1024  # an interpreter with numpy and a runtime takes more anywhere
 ROUNDED = 0.02  # how far the stated percentiles may lie from those of the samples that were kept
+METERS = ("meter", "rapl", "nvml")
+MOST_WATTS = 2000.0  # a thread: no machine draws more
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,79}")
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+_-]{0,39}")
 
@@ -113,9 +115,23 @@ def _record(one: Any, measured: dict[str, Any], cores: int, memory: int) -> Sent
         raise RecordError(f"The peak memory of {name} is not possible on a machine with {memory:,} bytes.")
     if not _is_count(baseline, 2**50) or baseline > peak:
         raise RecordError(f"The runtime alone took more memory than all of {name}: the record is not whole.")
+    _require_energy(name, one, max(samples) * one["threads"])
     text = json.dumps([samples, sorted(files.items())], separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Sent(name, one["threads"], files, p50, p90, peak, digest, one)
+
+
+def _require_energy(name: str, one: dict[str, Any], most_cpu_ms: float) -> None:
+    """What energy is told by: joules of a meter, or the processor time of an inference."""
+    cpu_ms, energy = one.get("cpu_ms"), one.get("energy")
+    # Threads which wait for work spin between inferences too: a little more than all of the time of the slowest one.
+    if cpu_ms is not None and not (_is_amount(cpu_ms) and 0 < cpu_ms <= 2 * most_cpu_ms):
+        raise RecordError(f"The processor time of {name} is not possible: more than its threads had, or none.")
+    if energy is not None and not (
+        isinstance(energy, dict) and _is_amount(energy.get("mj")) and energy.get("method") in METERS
+        and energy["mj"] <= most_cpu_ms * MOST_WATTS
+    ):  # fmt: skip
+        raise RecordError(f"The energy of {name} must be mj, 0 or more, by one of {', '.join(METERS)}, or left out.")
 
 
 def _samples(name: str, given: Any) -> list[float]:
@@ -163,6 +179,10 @@ def _moment(text: Any, now: datetime) -> datetime:
 
 def _is_count(value: Any, most: int) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def _is_amount(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0
 
 
 def _is_sha256(value: Any) -> bool:

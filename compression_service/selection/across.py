@@ -218,6 +218,8 @@ def figures_of(offer: Offer) -> dict[str, Any]:
         "load_warm_ms": known(offer.load_warm_ms),
         "throughput_per_s": offer.throughput_per_s or None,
         "fidelity": None if loss is None else round(1 - loss, 12),
+        "energy_mj": known(offer.energy_mj),
+        "energy_is_estimated": offer.energy_is_estimated,
         "measured_at": offer.measured_at.isoformat() if offer.measured_at else None,
     }
 

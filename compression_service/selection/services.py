@@ -7,13 +7,14 @@ from typing import Any
 
 from django.utils import timezone
 
+from compression_service.devices.energy import energy_of
 from compression_service.devices.services import canonical_name, known_names
 from compression_service.selection.budgets import PREFIX, Budget, BudgetError, parse_budget
 from compression_service.selection.choice import Candidate, Figures, Fit, choose
 from compression_service.selection.estimating import with_estimates
 from compression_service.selection.memory import Kept, standing
 from compression_service.selection.models import FitAnswer
-from compression_service.variants.models import SourceModel, Variant
+from compression_service.variants.models import Footprint, SourceModel, Variant
 from compression_service.variants.services import catalogue_version, current_source
 from models_registry.accounts.actors import Actor
 from models_registry.errors import BadRequest, RevisionNotFound
@@ -127,27 +128,31 @@ def _candidate(variant: Variant) -> Candidate:
         status=variant.status,
         size_bytes=variant.size_bytes,
         is_baseline=variant.name == "onnx",
-        footprints=tuple(
-            Figures(
-                device=row.device.name,
-                threads=row.threads,
-                runtime=row.runtime,
-                opset=row.opset,
-                format="onnx",
-                trust=row.trust,
-                noisy=row.noisy,
-                stale=row.stale,
-                size_bytes=row.size_bytes,
-                peak_memory_bytes=row.peak_memory_bytes,
-                p90_ms=row.p90_ms,
-                load_warm_ms=row.load_warm_ms,
-                throughput_per_s=row.throughput_per_s,
-                fidelity=variant.fidelity,
-                ran_within_bytes=(row.record.get("ran_within") or {}).get("bytes"),
-                measured_at=row.measured_at,
-            )
-            for row in variant.footprints.all()
-        ),
+        footprints=tuple(_figures(variant, row) for row in variant.footprints.all()),
+    )
+
+
+def _figures(variant: Variant, row: Footprint) -> Figures:
+    energy_mj, energy_method = energy_of(row.record, row.device)
+    return Figures(
+        device=row.device.name,
+        threads=row.threads,
+        runtime=row.runtime,
+        opset=row.opset,
+        format="onnx",
+        trust=row.trust,
+        noisy=row.noisy,
+        stale=row.stale,
+        size_bytes=row.size_bytes,
+        peak_memory_bytes=row.peak_memory_bytes,
+        p90_ms=row.p90_ms,
+        load_warm_ms=row.load_warm_ms,
+        throughput_per_s=row.throughput_per_s,
+        fidelity=variant.fidelity,
+        energy_mj=energy_mj,
+        energy_method=energy_method,
+        ran_within_bytes=(row.record.get("ran_within") or {}).get("bytes"),
+        measured_at=row.measured_at,
     )
 
 

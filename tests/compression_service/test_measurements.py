@@ -153,6 +153,13 @@ def changed(path, value):
         (changed(["records", 0, "latency_ms"], None), "p50"),
         (changed(["records", 0, "peak_memory_bytes"], 100), "not possible"),
         (changed(["records", 0, "baseline_memory_bytes"], 200 * MB), "more memory"),
+        (changed(["records", 0, "cpu_ms"], 0), "processor time"),
+        (changed(["records", 0, "cpu_ms"], 1000.0), "processor time"),
+        (changed(["records", 0, "cpu_ms"], "1"), "processor time"),
+        (changed(["records", 0, "energy"], {"mj": -1.0, "method": "rapl"}), "energy"),
+        (changed(["records", 0, "energy"], {"mj": 1e9, "method": "rapl"}), "energy"),
+        (changed(["records", 0, "energy"], {"mj": 1.0, "method": "estimate"}), "energy"),
+        (changed(["records", 0, "energy"], [1.0]), "energy"),
     ],
 )  # fmt: skip
 def test_forged_truncated_and_impossible_records_are_refused_whole(as_alice, family, change, words):
