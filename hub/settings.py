@@ -215,6 +215,7 @@ if S3_BUCKET and not (S3_ACCESS_KEY and S3_SECRET_KEY):
 
 QUOTA_PUBLIC_GB = _number("FITHUB_QUOTA_PUBLIC_GB", 0, 0, 1e9)  # 0: no limit
 QUOTA_PRIVATE_GB = _number("FITHUB_QUOTA_PRIVATE_GB", 0, 0, 1e9)
+CHUNK_FROM_MB = _number("FITHUB_CHUNK_FROM_MB", 1, 0, 1e9)  # 0: contents which came whole stay whole
 GARBAGE_DAYS = _number("FITHUB_GARBAGE_DAYS", 28, 0, 3650)
 
 STATIC_URL = "/static/"

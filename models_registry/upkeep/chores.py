@@ -1,4 +1,4 @@
-"""What the hub does by itself to keep its store right: collect garbage once a day, verify a little every hour."""
+"""What the hub does by itself to keep its store right: garbage once a day, a little verifying and cutting an hour."""
 
 import logging
 from collections.abc import Callable
@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.utils import timezone
 
+from models_registry.upkeep.chunking import chunk_contents
 from models_registry.upkeep.garbage import Grace, collect
 from models_registry.upkeep.models import Chore
 from models_registry.upkeep.verifying import verify
 
 logger = logging.getLogger(__name__)
 VERIFY_SECONDS = 60
+CHUNK_SECONDS = 600
 
 
 def _collect() -> None:
@@ -23,9 +25,14 @@ def _verify() -> None:
     verify(VERIFY_SECONDS)
 
 
+def _chunk() -> None:
+    chunk_contents(CHUNK_SECONDS)
+
+
 CHORES: dict[str, tuple[timedelta, Callable[[], None]]] = {
     "collect_garbage": (timedelta(days=1), _collect),
     "verify": (timedelta(hours=1), _verify),
+    "chunk": (timedelta(hours=1), _chunk),
 }
 
 

@@ -18,7 +18,7 @@ from models_registry.community.discussions.models import Offer
 from models_registry.repos import sweeping
 from models_registry.repos.models import Repository, RepositoryBlob
 from models_registry.storage.blobstore import blob_store
-from models_registry.storage.models import Blob
+from models_registry.storage.models import Blob, Damage
 from models_registry.storage.s3 import S3BlobStore
 from models_registry.storage.services import blob_key
 from models_registry.upkeep import references
@@ -132,7 +132,11 @@ def _take_contents(freed: Freed, unused_since: datetime) -> None:
 
 
 def _second_copies(unused_since: datetime):  # type: ignore[no-untyped-def]
-    known = XetFile.objects.filter(hash=OuterRef("xet_hash"))
+    """Whole copies which may go. The grace also runs from the cutting: a backup from before knows no chunks."""
+    known = XetFile.objects.filter(hash=OuterRef("xet_hash"), created_at__lt=unused_since)
+    damaged = Damage.objects.filter(key__startswith="xorbs/").values_list("key", flat=True)
+    xorbs = [key.partition("/")[2] for key in damaged]
+    known = known.exclude(Exists(XorbUse.objects.filter(file=OuterRef("pk"), xorb__in=xorbs)))
     return Blob.objects.filter(Exists(known), is_whole=True, used_at__lt=unused_since).exclude(xet_hash="")
 
 

@@ -90,7 +90,7 @@ class XorbUse(models.Model):
 
 
 class ChunkPlace(models.Model):
-    """Where one of the chunks lies after which clients ask: a first one of a file, and every 1,024th by its hash."""
+    """Where a chunk lies after which clients or the hub ask: the first of a file, and every 8th by its hash."""
 
     chunk = models.CharField(max_length=64)
     xorb = models.ForeignKey(Xorb, models.CASCADE, related_name="places")

@@ -25,7 +25,7 @@ from models_registry.repos.services import grant_blob
 from models_registry.storage.blobstore import blob_store
 from models_registry.storage.models import Blob, Damage
 from models_registry.storage.services import announce, staged
-from models_registry.xet.formats.answers import asked_chunks
+from models_registry.xet.formats.answers import noted_chunks
 from models_registry.xet.formats.errors import XetFormatError
 from models_registry.xet.formats.files import decode_segments, file_sha256, verify_file
 from models_registry.xet.formats.hashes import HASH_BYTES, hash_to_hex
@@ -96,7 +96,7 @@ def take_xorb(grant: Grant, claimed_hash: str, stream: BinaryIO) -> bool:
                 index = read_xorb(file, claimed_hash)
         except XetFormatError as error:
             raise BadRequest(str(error)) from error
-        xorb, created = _announce_xorb(index, length)
+        xorb, created = announce_xorb(index, length)
         damage = Damage.objects.filter(key=xorb_key(claimed_hash))
         if created or damage.exists() or not blob_store().exists(xorb_key(claimed_hash)):
             blob_store().put_file(xorb_key(claimed_hash), path)
@@ -108,14 +108,14 @@ def take_xorb(grant: Grant, claimed_hash: str, stream: BinaryIO) -> bool:
     return created
 
 
-def _announce_xorb(index: XorbIndex, size_bytes: int) -> tuple[Xorb, bool]:
+def announce_xorb(index: XorbIndex, size_bytes: int) -> tuple[Xorb, bool]:
     """The row comes before the bytes, so that garbage collection leaves them alone (storage.services.announce)."""
     with transaction.atomic():
         while True:
             fresh = {"size_bytes": size_bytes, "index": index.to_bytes()}
             xorb, created = Xorb.objects.get_or_create(hash=index.hash_hex, defaults=fresh)
             if created:
-                note_chunks(xorb.hash, asked_chunks(index))
+                note_chunks(xorb.hash, noted_chunks(index))
             if created or use_xorbs([xorb.hash]):
                 return xorb, created
 
@@ -159,7 +159,7 @@ def read_xet_range(blob: Blob, start: int, length: int) -> Iterator[bytes]:
     segments = [Segment(*term) for term in XetFile.objects.values_list("terms", flat=True).get(hash=blob.xet_hash)]
     rows = Xorb.objects.filter(hash__in={segment.xorb_hash_hex for segment in segments})
     indexes = {hash_: XorbIndex.from_bytes(bytes(index)) for hash_, index in rows.values_list("hash", "index")}
-    return decode_segments(segments, indexes, _open_xorb, start, start + length)
+    return decode_segments(segments, indexes, open_xorb, start, start + length)
 
 
 def _narrow_token(actor: Actor) -> AccessToken | None:
@@ -227,7 +227,7 @@ def _verified_sha256(grant: Grant, file: ShardFile, indexes: dict[str, XorbIndex
     try:
         verify_file(file, indexes)
         known = XetFile.objects.filter(hash=file.file_hash_hex).values_list("sha256", flat=True).first()
-        sha256 = known or file_sha256(file.segments, indexes, _open_xorb)
+        sha256 = known or file_sha256(file.segments, indexes, open_xorb)
     except XetFormatError as error:
         raise BadRequest(str(error)) from error
     except KeyError as error:
@@ -244,17 +244,9 @@ def _verified_sha256(grant: Grant, file: ShardFile, indexes: dict[str, XorbIndex
 
 
 def _record(grant: Grant, file: ShardFile, sha256: str) -> None:
-    terms = [[s.xorb_hash_hex, s.unpacked_bytes, s.start, s.end] for s in file.segments]
-    names = sorted({segment.xorb_hash_hex for segment in file.segments})
     with transaction.atomic():
-        if use_xorbs(names) != len(names):
-            raise BadRequest("Xorbs which the shard names were cleared away meanwhile: upload them again.")
         blob = announce(sha256, file.size_bytes, xet_hash=file.file_hash_hex)
-        made, created = XetFile.objects.get_or_create(
-            hash=file.file_hash_hex, defaults={"sha256": sha256, "size_bytes": file.size_bytes, "terms": terms}
-        )
-        if created:
-            XorbUse.objects.bulk_create(XorbUse(file=made, xorb_id=name) for name in names)
+        names = record_file(file.file_hash_hex, sha256, file.segments)
         if not blob.xet_hash:  # it came whole before, by LFS or git
             Blob.objects.filter(pk=blob.pk).update(xet_hash=file.file_hash_hex)
         if grant.offers and grant.actor.user is not None:
@@ -266,7 +258,25 @@ def _record(grant: Grant, file: ShardFile, sha256: str) -> None:
         XorbHolder.objects.bulk_create(holders, ignore_conflicts=True)
 
 
-def _open_xorb(hash_hex: str) -> AbstractContextManager[BinaryIO]:
+def record_file(file_hash: str, sha256: str, segments: Sequence[Segment]) -> list[str]:
+    """Note of which chunks a verified file is made, and use their xorbs. Returns their names. Inside a transaction.
+
+    Raises BadRequest when a xorb was collected meanwhile.
+    """
+    names = sorted({segment.xorb_hash_hex for segment in segments})
+    if use_xorbs(names) != len(names):
+        raise BadRequest("Xorbs which the shard names were cleared away meanwhile: upload them again.")
+    terms = [[s.xorb_hash_hex, s.unpacked_bytes, s.start, s.end] for s in segments]
+    size = sum(segment.unpacked_bytes for segment in segments)
+    made, created = XetFile.objects.get_or_create(
+        hash=file_hash, defaults={"sha256": sha256, "size_bytes": size, "terms": terms}
+    )
+    if created:
+        XorbUse.objects.bulk_create(XorbUse(file=made, xorb_id=name) for name in names)
+    return names
+
+
+def open_xorb(hash_hex: str) -> AbstractContextManager[BinaryIO]:
     return blob_store().open(xorb_key(hash_hex))
 
 

@@ -14,6 +14,7 @@ from models_registry.xet.formats.xorb import XorbIndex
 
 _FOOTER_VERSION = 1
 ASKED_EVERY = 1024  # clients ask for a chunk whose hash divides by this
+NOTED_EVERY = 8  # the hub itself finds what two files share by these: half a MiB of a file holds one
 
 
 def is_asked(chunk: bytes) -> bool:
@@ -25,6 +26,17 @@ def asked_chunks(index: XorbIndex) -> list[bytes]:
     """The hashes of a xorb's chunks after which clients ask."""
     hashes = (index.hashes[at : at + HASH_BYTES] for at in range(0, len(index.hashes), HASH_BYTES))
     return [chunk for chunk in hashes if is_asked(chunk)]
+
+
+def noted_chunks(index: XorbIndex) -> list[bytes]:
+    """The hashes of chunks whose place is remembered: all after which clients ask, and more for the hub itself."""
+    hashes = (index.hashes[at : at + HASH_BYTES] for at in range(0, len(index.hashes), HASH_BYTES))
+    return [chunk for chunk in hashes if is_noted(chunk)]
+
+
+def is_noted(chunk: bytes) -> bool:
+    """Whether the hub remembers where a chunk of this hash lies."""
+    return chunk[24] % NOTED_EVERY == 0
 
 
 def dedupe_shard(indexes: Sequence[XorbIndex], key: bytes, created_s: int, ends_s: int) -> bytes:

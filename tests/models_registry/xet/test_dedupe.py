@@ -9,7 +9,7 @@ from django.utils import timezone
 from models_registry.accounts.actors import Actor
 from models_registry.repos.services import update_settings
 from models_registry.xet.formats import hash_to_hex, hex_to_hash, read_shard, read_xorb
-from models_registry.xet.formats.answers import asked_chunks, is_asked
+from models_registry.xet.formats.answers import asked_chunks, is_asked, noted_chunks
 from models_registry.xet.models import ChunkPlace, Xorb
 from tests.factories import make_repository
 from tests.models_registry.xet.test_cas import FILES, HASH, SHARD, XORB, send, send_shard, token_of
@@ -75,8 +75,9 @@ def test_what_was_told_stays_for_weeks(anonymous, as_alice, sent):
 
 def test_chunks_by_their_hash_and_the_first_of_each_file_are_known(sent):
     firsts = {hash_to_hex(INDEX.hashes[file.segments[0].start * 32 :][:32]) for file in FILES}
-    asked = {hash_to_hex(chunk) for chunk in asked_chunks(INDEX)}
-    assert set(ChunkPlace.objects.values_list("chunk", flat=True)) == firsts | asked
+    noted = {hash_to_hex(chunk) for chunk in noted_chunks(INDEX)}
+    assert set(ChunkPlace.objects.values_list("chunk", flat=True)) == firsts | noted
+    assert set(asked_chunks(INDEX)) <= set(noted_chunks(INDEX))
     assert is_asked(bytes(24) + (1024 * 7).to_bytes(8, "little")) and not is_asked(bytes(24) + b"\1" + bytes(7))
 
 
