@@ -1,6 +1,6 @@
 """FitHub's families of variants beside the best tools, counted as compression.md says. Nothing passes or fails on time.
 
-python -m tests.benchmarks.compression [--models mnist_mlp,…] [--peers ort,…] [--quick] [--report] [--remeasure]
+python -m tests.benchmarks.compression [--models mnist_mlp,…] [--peers ort,…] [--quick] [--short] [--report] [--remeasure]
 """
 
 import argparse
@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="fewer recipes of the peers, short windows: a feedback loop"
     )
+    parser.add_argument("--short", action="store_true", help="every recipe of the peers, but short windows")
     parser.add_argument("--report", action="store_true", help="print what is kept, make and measure nothing")
     parser.add_argument("--remeasure", action="store_true", help="time everything again, on a quiet machine")
     parser.add_argument("--fresh", action="store_true", help="make FitHub's variants again, whatever is kept")
@@ -80,7 +81,7 @@ def _kept(task: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _measure(task: dict[str, Any], made: list[dict[str, Any]], options: argparse.Namespace) -> None:
     """Measure in one session whatever has no figures yet; the same bytes only once."""
-    effort = measuring.QUICK if options.quick else measuring.FULL
+    effort = measuring.QUICK if options.quick or options.short else measuring.FULL
     files: dict[str, dict[str, Any]] = {}
     for point in made:
         if not point["error"]:

@@ -1,10 +1,11 @@
 """One harness for all points: the engine's measuring process, fresh for each file, 1 thread, rounds A … Z, Z … A.
 
 Memory is the peak of a process which loads and runs the model, less the peak of one which only imports onnxruntime.
-The source stands at both ends of each round; a file's ratios are to the source of its own session.
+Each window has a layout of memory of its own (engine/measure/session.py). The source stands at both ends of each round; a file's ratios are to the source of its own session.
 """
 
 import json
+import secrets
 import statistics
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from compression_service.engine.measure.session import SHIFT_SPAN_BYTES
 from tests.benchmarks.compression import environments, store
 
 SOURCE = "source"
@@ -146,7 +148,7 @@ def _once(task: dict[str, Any], subject: dict[str, Any], work: Path, effort: Eff
     wanted = {
         "components": components, "files": subject["paths"], "cold": False, "empty_model": str(_empty(work)),
         "threads": 1, "cpus": _cpus(), "seconds": effort.seconds, "least_runs": LEAST_RUNS,
-        "seconds_cap": effort.seconds_cap, "warmup": warm, "session_options": subject.get("session_options") or {},
+        "seconds_cap": effort.seconds_cap, "warmup": warm, "shift_bytes": secrets.randbelow(SHIFT_SPAN_BYTES), "session_options": subject.get("session_options") or {},
     }  # fmt: skip
     task_path, result_path = work / "window.json", work / "window.result.json"
     task_path.write_text(json.dumps(wanted), encoding="utf-8")
