@@ -96,7 +96,7 @@ def publish_variant(variant: Variant, folder: Path, made: dict[str, Any]) -> Var
     files = []
     for path in sorted(made["files"]):
         blob = take_file(folder / path)
-        grant_blob(repository, blob)
+        grant_blob(repository, blob, by_hub=True)
         files.append({"path": path, "size_bytes": blob.size_bytes, "sha256": blob.sha256})
     support = _support_operations(source)
     variant.files = files + _support_files(source)

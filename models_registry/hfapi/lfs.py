@@ -167,6 +167,8 @@ def _taken(request: HttpRequest, actor: Actor, repository: Repository, claims: d
         stream, announced = body_stream(request)
         if announced is not None and announced != claims["size"]:
             raise BadRequest(f"The body has {announced:,} bytes, not the {claims['size']:,} which were announced.")
+        if not _has_arrived(actor, repository, claims["oid"]):  # the room which the batch found may be gone
+            require_room(repository, claims["size"])
         _show(actor, repository, take_in(stream, claims["oid"], claims["size"]))
     return HttpResponse(headers={"ETag": f'"{claims["oid"]}"'})
 

@@ -17,7 +17,7 @@ from models_registry.repos.closure import reachable
 from models_registry.repos.events import repository_created, repository_duplicated, revision_published
 from models_registry.repos.gating import require_files
 from models_registry.repos.models import GitObject, Ref, Repository, RepositoryBlob
-from models_registry.repos.quotas import require_room_in
+from models_registry.repos.quotas import hold_to_limit, require_room_in
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS
 from models_registry.repos.services import insert_repository, namespace_to_create_in
 
@@ -59,6 +59,7 @@ def duplicate_repository(
             ),
         )
         _copy(source, made, oids)
+        hold_to_limit(made, made.used_storage_bytes)
         Ref.objects.bulk_create(
             [Ref(repository=made, name=ref, oid=oid, tag_oid=tag_oid) for ref, oid, tag_oid in rows]
         )

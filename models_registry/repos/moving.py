@@ -11,7 +11,7 @@ from models_registry.accounts.services import check_name
 from models_registry.errors import BadRequest, Conflict, Forbidden
 from models_registry.repos.events import repository_moved
 from models_registry.repos.models import Repository
-from models_registry.repos.quotas import require_room_in
+from models_registry.repos.quotas import hold_to_limit
 from models_registry.repos.redirects import keep_name, take_name
 from models_registry.repos.services import namespace_named, require_manage
 
@@ -42,9 +42,9 @@ def move_repository(actor: Actor, repository: Repository, to: str) -> Repository
         if locked.full_name != old:
             raise Conflict(f"{old} was moved to {locked.full_name} a moment ago: look again.")
         left = locked.namespace
-        if left.pk != namespace.pk:
-            require_room_in(namespace, locked.used_storage_bytes, private=locked.private)
         _rename(locked, namespace, name, new)
+        if left.pk != namespace.pk:
+            hold_to_limit(locked, locked.used_storage_bytes)
         take_name(actor, namespace, locked.kind, new, own=locked.pk)
         if old.lower() != new.lower():
             keep_name(locked, old)

@@ -1,4 +1,4 @@
-"""How much a namespace may keep, public and private repositories apart; asked before bytes are sent.
+"""How much a namespace may keep, public and private repositories apart; asked before bytes are sent, and held when they are granted.
 
 What counts is what its repositories hold (`used_storage_bytes`): a content which two of them hold counts twice, whoever
 else keeps it, so that nobody's figure depends on what others delete. Small files in git itself do not count.
@@ -47,12 +47,31 @@ def require_room(repository: Repository, more_bytes: int) -> None:
     require_room_in(repository.namespace, more_bytes, private=repository.private)
 
 
+def hold_to_limit(repository: Repository, more_bytes: int) -> None:
+    """Ask again in the transaction in which the repository's use has just grown by so much: QuotaExceeded undoes it.
+
+    What was asked before the bytes came is old: others may have filled the room. Here the owner's row is held, so of
+    several who take the last room at once only those succeed for whom it is enough. The repository's row is locked
+    before (it was written to), the owner's after it, by everybody.
+    """
+    limits = (limit_of(repository.namespace, private=private) for private in (True, False))
+    if more_bytes <= 0 or all(limit is None for limit in limits):
+        return
+    row = Repository.objects.only("namespace_id", "private").get(pk=repository.pk)  # it may have been moved meanwhile
+    namespace = Namespace.objects.select_for_update().get(pk=row.namespace_id)
+    _require(namespace, quota_of(namespace, private=row.private).used_bytes - more_bytes, more_bytes, row.private)
+
+
 def require_room_in(namespace: Namespace, more_bytes: int, *, private: bool) -> None:
     """The same for what is about to be made, moved or made private there."""
+    if limit_of(namespace, private=private) is not None and more_bytes > 0:
+        _require(namespace, quota_of(namespace, private=private).used_bytes, more_bytes, private)
+
+
+def _require(namespace: Namespace, used: int, more_bytes: int, private: bool) -> None:
     limit = limit_of(namespace, private=private)
-    if limit is None or more_bytes <= 0:
+    if limit is None:
         return
-    used = quota_of(namespace, private=private).used_bytes
     missing = used + more_bytes - limit
     if missing > 0:
         kind = "private" if private else "public"

@@ -34,7 +34,7 @@ from models_registry.repos.events import (
 from models_registry.repos.git_objects import pointer_text
 from models_registry.repos.models import Gate, GitObject, Ref, Repository, RepositoryBlob, RepoType
 from models_registry.repos.paths import check_ref_part
-from models_registry.repos.quotas import require_room_in
+from models_registry.repos.quotas import hold_to_limit
 from models_registry.repos.redirects import repository_once_named, take_name
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS, resolve_revision
 from models_registry.storage.models import Blob
@@ -214,13 +214,13 @@ def update_settings(
     with transaction.atomic():
         locked = Repository.objects.select_for_update().get(pk=repository.pk)
         new = {key: value for key, value in asked.items() if value is not None and value != getattr(locked, key)}
-        if "private" in new:
-            require_room_in(repository.namespace, locked.used_storage_bytes, private=bool(private))
         before = {key: getattr(locked, key) for key in new}
         for key, value in new.items():
             setattr(repository, key, value)
         if new:
             repository.save(update_fields=list(new))
+            if "private" in new:
+                hold_to_limit(repository, locked.used_storage_bytes)
             repository_settings_changed.send(Repository, repository=repository, changes=before, actor=actor)
     if new:
         logger.info("%s: %s, by %s", repository.path, ", ".join(f"{k}={v!r:.80}" for k, v in new.items()), actor.name)
@@ -266,8 +266,8 @@ def delete_tag(actor: Actor, repository: Repository, name: str) -> None:
         raise RevisionNotFound(f"Invalid rev id: there is no tag {name[:200]!r}.")
 
 
-def grant_blob(repository: Repository, blob: Blob) -> None:
-    """Whoever sent the bytes to this repository may commit them there."""
+def grant_blob(repository: Repository, blob: Blob, *, by_hub: bool = False) -> None:
+    """Whoever sent the bytes to this repository may commit them there. QuotaExceeded, unless the hub made them."""
     with transaction.atomic():
         if not Blob.objects.filter(pk=blob.pk).update(used_at=timezone.now()):
             raise NotFound(f"The content {blob.pk} was cleared away meanwhile: upload it again.")
@@ -277,6 +277,8 @@ def grant_blob(repository: Repository, blob: Blob) -> None:
         else:
             grown = F("used_storage_bytes") + blob.size_bytes
             Repository.objects.filter(pk=repository.pk).update(used_storage_bytes=grown)
+            if not by_hub:
+                hold_to_limit(repository, blob.size_bytes)
             # A pointer whose content was deleted for good, and which is here again.
             text = pointer_text(blob.sha256, blob.size_bytes)
             oid = hashlib.sha1(b"blob %d\0" % len(text) + text, usedforsecurity=False).hexdigest()

@@ -1,21 +1,26 @@
 """Quotas: public and private apart, told before bytes are sent, with the figure that is missing; nothing goes around them."""
 
 import hashlib
+import io
 import os
+import threading
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connection
 
 from models_registry.accounts.actors import Actor
+from models_registry.accounts.models import Namespace
 from models_registry.accounts.services import create_organization
 from models_registry.errors import QuotaExceeded
 from models_registry.repos.models import Repository, RepositoryBlob, RepoType
 from models_registry.repos.moving import move_repository
 from models_registry.repos.quotas import quota_of
-from models_registry.repos.services import update_settings
+from models_registry.repos.services import grant_blob, update_settings
+from models_registry.storage.services import take_in
 from models_registry.xet.models import XetFile
-from tests.factories import make_repository, push, store
+from tests.factories import make_repository, make_user, push, store
 from tests.models_registry.buckets.test_buckets import add, batch, cas
 from tests.models_registry.xet.test_cas import FILES, send, send_shard, token_of
 
@@ -131,3 +136,70 @@ def test_the_hubs_own_limits_and_the_command(settings, alice, as_alice, model, c
 def test_without_limits_nothing_is_refused(as_alice, model):
     assert preupload(as_alice, ("a.bin", 10**15)).status_code == 200
     assert hashlib.sha256(b"x").hexdigest() == store(model, b"x")
+
+
+def lfs_links(client, *contents, name="alice/m"):
+    objects = [{"oid": hashlib.sha256(data).hexdigest(), "size": len(data)} for data in contents]
+    body = {"operation": "upload", "objects": objects}
+    answer = client.post(f"/{name}.git/info/lfs/objects/batch", body, content_type="application/json")
+    return [row["actions"]["upload"]["href"].removeprefix("http://testserver") for row in answer.json()["objects"]]
+
+
+def test_of_two_uploads_which_were_both_let_in_the_second_is_refused(as_alice, anonymous, alice, limited):
+    one, two = os.urandom(MB), os.urandom(MB)
+    first, second = lfs_links(as_alice, one)[0], lfs_links(as_alice, two)[0]
+    assert anonymous.put(first, one, content_type="x/y").status_code == 200
+    assert anonymous.put(first, one, content_type="x/y").status_code == 200, "sent again, it is no more"
+    answer = anonymous.put(second, two, content_type="x/y")
+    assert answer.status_code == 403 and "1,000,000 bytes are missing" in answer.json()["error"]
+    assert quota_of(alice.namespace, private=False).used_bytes == 5 * MB
+
+
+@pytest.mark.django_db(transaction=True)
+def test_uploads_at_the_same_time_never_exceed_the_limit(data_folder):
+    ann = make_user("ann")
+    repositories = [make_repository(ann, f"r{number}") for number in range(2)]
+    Namespace.objects.filter(pk=ann.namespace.pk).update(public_quota_bytes=3 * MB)
+    contents = [os.urandom(MB) for _ in range(8)]
+    blobs = [take_in(io.BytesIO(data), hashlib.sha256(data).hexdigest()) for data in contents]
+    start, refused, failures = threading.Barrier(len(blobs)), [], []
+
+    def send_one(number: int) -> None:
+        try:
+            repository = Repository.objects.select_related("namespace").get(pk=repositories[number % 2].pk)
+            start.wait()
+            grant_blob(repository, blobs[number])
+        except QuotaExceeded as error:
+            refused.append(error.missing_bytes)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=send_one, args=(number,)) for number in range(len(blobs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == [] and refused == [MB] * 5
+    assert quota_of(ann.namespace, private=False).used_bytes == 3 * MB
+    assert RepositoryBlob.objects.count() == 3
+
+
+def test_what_the_hub_itself_makes_is_counted_and_never_refused(alice, limited):
+    data = os.urandom(2 * MB)
+    grant_blob(limited, take_in(io.BytesIO(data), hashlib.sha256(data).hexdigest()), by_hub=True)
+    assert quota_of(alice.namespace, private=False).used_bytes == 6 * MB
+
+
+def test_a_move_and_a_change_of_visibility_are_held_to_the_room_of_that_moment(alice, limited):
+    hidden = make_repository(alice, "hidden", private=True)
+    store(hidden, b"x")
+    update_settings(Actor(alice), hidden, private=False)
+    assert quota_of(alice.namespace, private=False).used_bytes == 4 * MB + 1
+    alice.namespace.private_quota_bytes = 0
+    alice.namespace.save()
+    empty = make_repository(alice, "empty")
+    update_settings(Actor(alice), empty, private=True)
+    with pytest.raises(QuotaExceeded, match=" 1 bytes are missing"):
+        update_settings(Actor(alice), Repository.objects.get(pk=hidden.pk), private=True)
