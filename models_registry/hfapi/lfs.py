@@ -162,7 +162,7 @@ def _taken(request: HttpRequest, actor: Actor, repository: Repository, claims: d
             data = parse_json(request.body or b"{}", "The body is not valid JSON.")
             if not isinstance(data, dict):
                 raise BadRequest("The body must be a JSON object.")
-            _show(actor, repository, lfs_parts.complete(repository, claims, data))
+            lfs_parts.complete(repository, claims, data, lambda blob: _show(actor, repository, blob))
     else:
         stream, announced = body_stream(request)
         if announced is not None and announced != claims["size"]:

@@ -62,8 +62,14 @@ def take_part(repository: Repository, claims: dict[str, Any], stream: BinaryIO) 
     return digest
 
 
-def complete(repository: Repository, claims: dict[str, Any], data: dict[str, Any]) -> Blob:
-    """Put the parts together and check the whole. Raises BadRequest saying which part is missing or wrong."""
+def complete(
+    repository: Repository, claims: dict[str, Any], data: dict[str, Any], show: Callable[[Blob], None]
+) -> None:
+    """Put the parts together, check the whole, `show` it to the repository, and only then forget the parts.
+
+    They are the proof that whoever completes had the bytes: a process which dies before is asked again, with them.
+    Raises BadRequest saying which part is missing or wrong, and what `show` raises.
+    """
     count = count_of(claims["size"], claims["chunk"])
     given = data.get("parts")
     if data.get("oid") != claims["oid"] or not isinstance(given, list):
@@ -77,19 +83,19 @@ def complete(repository: Repository, claims: dict[str, Any], data: dict[str, Any
     if sorted(etags) != list(range(1, count + 1)):
         raise BadRequest(f"This upload has the parts 1 to {count}: send them all, and name each once.")
     if "upload" in claims:
-        return _complete_at_store(claims, [etags[number] for number in range(1, count + 1)])
+        _complete_at_store(claims, [etags[number] for number in range(1, count + 1)], show)
+        return
     paths = [_path(repository, claims, number) for number in range(1, count + 1)]
     for number, path in enumerate(paths, 1):
         if not path.is_file():
             raise BadRequest(f"Part {number} has not arrived: send it, then complete again.")
     joined = cast(BinaryIO, _Joined(paths, [etags[number] for number in range(1, count + 1)]))
-    blob = take_in(joined, claims["oid"], claims["size"])
+    show(take_in(joined, claims["oid"], claims["size"]))
     for path in paths:
         path.unlink(missing_ok=True)
-    return blob
 
 
-def _complete_at_store(claims: dict[str, Any], etags: list[str]) -> Blob:
+def _complete_at_store(claims: dict[str, Any], etags: list[str], show: Callable[[Blob], None]) -> None:
     """Let S3 put the parts together, read the whole to verify it, and give it its name."""
     store = direct_store()
     if store is None:
@@ -103,9 +109,8 @@ def _complete_at_store(claims: dict[str, Any], etags: list[str]) -> Blob:
     if (length, digest.hexdigest()) != (size, sha256):
         store.delete(key)
         raise BadRequest(f"The parts make up {length:,} bytes of another SHA-256 than {sha256}: send them again.")
-    blob = adopt(sha256, size, lambda name: store.rename(key, name))
-    store.delete(key)  # it is still there when the content was here already, as chunks
-    return blob
+    show(adopt(sha256, size, lambda name: store.copy(key, name)))
+    store.delete(key)
 
 
 class _Joined:

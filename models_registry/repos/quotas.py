@@ -1,4 +1,4 @@
-"""How much a namespace may keep, public and private repositories apart; asked before bytes are sent, and held when they are granted.
+"""How much a namespace may keep, public and private repositories apart; asked before bytes come, held when granted.
 
 What counts is what its repositories hold (`used_storage_bytes`): a content which two of them hold counts twice, whoever
 else keeps it, so that nobody's figure depends on what others delete. Small files in git itself do not count.

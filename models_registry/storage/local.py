@@ -47,14 +47,8 @@ class LocalBlobStore:
             raise KeyError(key) from error
 
     def read_range(self, key: str, start: int, length: int) -> Iterator[bytes]:
-        with self.open(key) as file:
-            file.seek(start)
-            while length > 0:
-                block = file.read(min(BLOCK_BYTES, length))
-                if not block:
-                    raise OSError(f"{key} is shorter than it was when it was stored")
-                length -= len(block)
-                yield block
+        # Opened at once: what is missing is told to the caller, and not in the middle of an answer.
+        return self._blocks(self.open(key), key, start, length)
 
     def local_path(self, key: str) -> Path | None:
         return self._path(key)
@@ -76,6 +70,17 @@ class LocalBlobStore:
         if not (kind.isalpha() and name.isalnum() and len(name) > 2):
             raise KeyError(key)
         return self.root / kind / name[:2] / name
+
+    @staticmethod
+    def _blocks(opened: BinaryIO, key: str, start: int, length: int) -> Iterator[bytes]:
+        with opened as file:
+            file.seek(start)
+            while length > 0:
+                block = file.read(min(BLOCK_BYTES, length))
+                if not block:
+                    raise OSError(f"{key} is shorter than it was when it was stored")
+                length -= len(block)
+                yield block
 
     @staticmethod
     def _copy(path: Path, target: Path) -> None:

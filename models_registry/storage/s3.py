@@ -134,14 +134,20 @@ class S3BlobStore:
         except _Refused as error:
             raise BadRequest(f"The parts do not make up the file ({error.reason}): send them again.") from error
 
-    def rename(self, key: str, to: str) -> None:
+    def copy(self, key: str, to: str) -> None:
+        """Inside the store; the bytes do not travel."""
         with _asked(key):
             self.client.copy({"Bucket": self.bucket, "Key": key}, self.bucket, to)
-        self.delete(key)
 
     def clear_up(self, before: datetime) -> int:
-        """Forget uploads in parts which were begun before a moment and never completed. Returns how many."""
+        """Forget uploads in parts from before a moment, never completed or never verified. Returns how many."""
         count = 0
+        with _asked("incoming"):
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="incoming/"):
+                for item in page.get("Contents", []):
+                    if item["LastModified"] < before:
+                        self.client.delete_object(Bucket=self.bucket, Key=item["Key"])
+                        count += 1
         with _asked("uploads"):
             for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket):
                 for row in page.get("Uploads", []):

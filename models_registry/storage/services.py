@@ -135,7 +135,13 @@ def read_range(blob: Blob, start: int = 0, length: int | None = None) -> Iterato
     """`length` bytes of the content from `start`, in blocks, wherever it lies."""
     length = blob.size_bytes - start if length is None else length
     if blob.is_whole:
-        return blob_store().read_range(blob_key(blob.sha256), start, length)
+        try:
+            return blob_store().read_range(blob_key(blob.sha256), start, length)
+        except KeyError:
+            blob.refresh_from_db()
+            if not blob.xet_hash:
+                raise
+            # Its whole copy was let go since the row was read: it lies as chunks.
     return range_readers["xet"](blob, start, length)
 
 

@@ -90,7 +90,7 @@ def collect(grace: Grace, *, dry_run: bool = False, now: datetime | None = None)
         _drop_second_copies(freed, unused_since)
         _take_files_which_nobody_knows(unused_since)
         _take_xorbs(freed, xorbs_since)
-    _take_strays(freed, dry_run=dry_run)
+    _take_strays(freed, unused_since, dry_run=dry_run)
     if not dry_run and isinstance(store := blob_store(), S3BlobStore):
         store.clear_up(now - timedelta(days=1))
     if not dry_run:
@@ -148,9 +148,22 @@ def _drop_second_copies(freed: Freed, unused_since: datetime) -> None:
             if blob is None:
                 continue
             Blob.objects.filter(pk=sha256).update(is_whole=False)
-            blob_store().delete(blob_key(sha256))
+        _delete_copy(sha256)
         freed.copies += 1
         freed.copy_bytes += blob.size_bytes
+
+
+def _delete_copy(sha256: str) -> bool:
+    """Delete the whole bytes of a content which the database already reads from chunks: after that is committed.
+
+    A process which dies in between leaves bytes which nobody reads; the next collection finds them as strays.
+    """
+    with transaction.atomic():
+        rows = Blob.objects.filter(pk=sha256, is_whole=False).exclude(xet_hash="").select_for_update()
+        if rows.first() is None:  # somebody stored it again
+            return False
+        blob_store().delete(blob_key(sha256))
+    return True
 
 
 def _unknown_files(unused_since: datetime):  # type: ignore[no-untyped-def]
@@ -179,16 +192,20 @@ def _take_xorbs(freed: Freed, unused_since: datetime) -> None:
         freed.xorb_bytes += xorb.size_bytes
 
 
-def _take_strays(freed: Freed, *, dry_run: bool) -> None:
-    """Bytes without a row: a process died after its transaction was taken back, or between row and bytes."""
+def _take_strays(freed: Freed, unused_since: datetime, *, dry_run: bool) -> None:
+    """Bytes without a row, or which their row no longer counts: a process died between the two."""
     store = blob_store()
     for kind, model, fresh in (("blobs", Blob, {"size_bytes": 0, "is_whole": False}), ("xorbs", Xorb, _NO_XORB)):
         for key in store.keys(kind):
             name = key.partition("/")[2]
-            if model.objects.filter(pk=name).exists():
+            row = model.objects.filter(pk=name).first()
+            left_over = isinstance(row, Blob) and not row.is_whole and row.xet_hash and row.used_at < unused_since
+            if row is not None and not left_over:
                 continue
             size = store.size(key)
-            if not dry_run:
+            if row is not None and not dry_run and not _delete_copy(name):
+                continue
+            if row is None and not dry_run:
                 try:
                     # The row holds the name: an upload which begins now waits, or has it and this one gives way.
                     with transaction.atomic():
