@@ -36,7 +36,7 @@ SECONDS_A_RECIPE = 5.0
 # What counts most → the recipes which are tried first.
 FIRST_BY_GOAL = {
     "latency": ("prune-neurons-25+int8", "prune-neurons-35+int8", "prune-neurons-50+int8"),
-    "memory": ("int8-dynamic-mapped", "int4-weights-128", "int8-dynamic+emb4"),
+    "memory": ("int8-dynamic-mapped", "int8-static-mapped", "int4-weights-128", "int8-dynamic+emb4"),
     "size": ("int4-weights-128", "int4-storage+int8", "prune-neurons-25+int4-storage", "int4-weights"),
     "fidelity": ("int8-weights", "int8-weights+emb4", "mixed-4-8"),
     "energy": ("prune-neurons-25+int8", "prune-neurons-35+int8", "prune-neurons-50+int8"),
@@ -61,6 +61,8 @@ RULES = (
     Rule("prune-neurons-35+int8", "prune-neurons-25+int8", below=0.93, why="a third of the channels would lose more"),
     Rule("prune-neurons-50+int8", "prune-neurons-25+int8", below=0.95, why="half of the channels would lose more"),
     Rule("prune-neurons-25+int4-storage", "prune-neurons-25+int8", below=0.92, why="4 bits would lose more"),
+    Rule("prune-neurons-25", "prune-neurons-25+int8", below=0.88, why="it is the channels which are missed"),
+    Rule("prune-2of4+int8", "prune-50-compensated", below=0.92, why="a fixed pattern would lose more"),
     Rule("prune-50", "prune-threshold", below=0.92, why="half of the weights are more than those under the threshold"),
     Rule("prune-50+int8", "prune-50", below=0.91, why="8 bits would lose more"),
 )

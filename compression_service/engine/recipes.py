@@ -27,6 +27,7 @@ _RECURRENT = Step((_DYNAMIC, _KEEP))  # behind static int8, which leaves recurre
 _INT8 = (Step((_DYNAMIC, _STATIC)), _RECURRENT)
 _REST8 = Step((("int8_storage", {}), _KEEP))  # what no integer kernel takes
 _BIAS = Step((("bias_correction", {}), _KEEP))
+_MAPPED_IF_LARGE = Step((("external_data", {}), _KEEP))
 
 
 def _embeddings(bits: int, block: int) -> Step:
@@ -57,14 +58,14 @@ RECIPES: tuple[Recipe, ...] = (
         (Step((_DYNAMIC,)), _REST8, _CLEAN),
     ),
     Recipe(
-        "int8-static", "3", "8-bit integers, calibrated", "_quantized",
+        "int8-static", "4", "8-bit integers, calibrated", "_quantized",
         "The fastest for convolutions; activation ranges come from calibration rows.",
         (Step((_STATIC,)), _RECURRENT, _FOLDED, _REST8, _CLEAN),
     ),
     Recipe(
-        "int4-weights", "2", "4-bit weights", "_q4",
+        "int4-weights", "3", "4-bit weights", "_q4",
         "Small and true for transformers: rounded by GPTQ in blocks of 32, embeddings in 4 bits, arithmetic in float.",
-        (_weights(4, 32), _embeddings(4, 32), _CLEAN),
+        (_weights(4, 32), _embeddings(4, 32), _REST8, _CLEAN),
     ),
     Recipe(
         "fp16", "2", "16-bit floats", "_fp16",
@@ -77,83 +78,88 @@ RECIPES: tuple[Recipe, ...] = (
         (Step((("int8_storage", {}),)), _CLEAN),
     ),
     Recipe(
-        "int4-storage", "1", "4 bits stored, float arithmetic", "_s4",
+        "int4-storage", "2", "4 bits stored, float arithmetic", "_s4",
         "Little more than an eighth of the size for networks which lose too much in integer arithmetic.",
         (_embeddings(4, 32), Step((("int8_storage", {}),)), _stored(), _CLEAN),
     ),
     Recipe(
-        "int8-dynamic+emb4", "2", "8-bit integers, dynamic; embeddings in 4 bits", "_int8_emb4",
+        "int8-dynamic+emb4", "3", "8-bit integers, dynamic; embeddings in 4 bits", "_int8_emb4",
         "As fast as int8-dynamic and smaller: only the rows of the embedding table which are asked for are unpacked.",
         (Step((("embeddings", {"bits": 4, "block": 32}),)), Step((_DYNAMIC,)), _REST8, _CLEAN, _MAPPED),
     ),
     Recipe(
-        "int8-dynamic-mapped", "2", "8-bit integers, dynamic, mapped", "_int8_mapped",
+        "int8-dynamic-mapped", "3", "8-bit integers, dynamic, mapped", "_int8_mapped",
         "int8-dynamic in a form which needs less memory and loads sooner: the runtime maps the weights.",
         (Step((_DYNAMIC,)), _REST8, _CLEAN, _MAPPED),
     ),
     Recipe(
-        "int8-weights", "1", "8-bit weights", "_w8",
+        "int8-static-mapped", "1", "8-bit integers, calibrated, mapped", "_int8_static_mapped",
+        "int8-static in a form which needs less memory and loads sooner: the runtime maps the weights.",
+        (Step((_STATIC,)), _RECURRENT, _FOLDED, _REST8, _CLEAN, _MAPPED),
+    ),
+    Recipe(
+        "int8-weights", "2", "8-bit weights", "_w8",
         "The truest at a quarter of the size: weights and embeddings in 8 bits, arithmetic in float.",
-        (_weights(8, 128), _embeddings(8, 128), _CLEAN, Step((("external_data", {}), _KEEP))),
+        (_weights(8, 128), _embeddings(8, 128), _REST8, _CLEAN, _MAPPED_IF_LARGE),
     ),
     Recipe(
-        "int8-weights+emb4", "1", "8-bit weights, embeddings in 4 bits", "_w8_emb4",
+        "int8-weights+emb4", "2", "8-bit weights, embeddings in 4 bits", "_w8_emb4",
         "Smaller than int8 and truer: 8-bit weights with float arithmetic, 4-bit embeddings.",
-        (_weights(8, 64), Step((("embeddings", {"bits": 4, "block": 32}),)), _CLEAN, _MAPPED),
+        (_weights(8, 64), Step((("embeddings", {"bits": 4, "block": 32}),)), _REST8, _CLEAN, _MAPPED),
     ),
     Recipe(
-        "mixed-4-8", "1", "4- and 8-bit weights", "_q4_8",
+        "mixed-4-8", "2", "4- and 8-bit weights", "_q4_8",
         "4 bits by GPTQ where it costs little, 8 bits for the layers whose outputs would lose most.",
-        (_weights(4, 32, keep8=0.4), _embeddings(4, 32), _CLEAN, Step((("external_data", {}), _KEEP))),
+        (_weights(4, 32, keep8=0.4), _embeddings(4, 32), _REST8, _CLEAN, _MAPPED_IF_LARGE),
     ),
     Recipe(
-        "int4-weights-128", "1", "4-bit weights, large blocks", "_q4_b128",
+        "int4-weights-128", "2", "4-bit weights, large blocks", "_q4_b128",
         "The smallest for transformers: rounded by GPTQ in blocks of 128, embeddings in 4 bits.",
-        (_weights(4, 128), _embeddings(4, 128), _CLEAN, Step((("external_data", {}), _KEEP))),
+        (_weights(4, 128), _embeddings(4, 128), _REST8, _CLEAN, _MAPPED_IF_LARGE),
     ),
     Recipe(
-        "int4-storage+int8", "2", "4 bits stored, 8-bit arithmetic", "_q4_int8",
+        "int4-storage+int8", "3", "4 bits stored, 8-bit arithmetic", "_q4_int8",
         "Little more than half of int8's file with int8's speed; unpacking while loading takes memory once.",
         (_embeddings(4, 32), *_INT8, _REST8, _stored(), _CLEAN),
     ),
     Recipe(
-        "int4-storage+int8-mixed", "2", "4 bits stored for most layers, 8-bit arithmetic", "_q4_int8_mixed",
+        "int4-storage+int8-mixed", "3", "4 bits stored for most layers, 8-bit arithmetic", "_q4_int8_mixed",
         "As int4-storage+int8, with the most sensitive third of the weights kept in int8.",
         (_embeddings(4, 32), *_INT8, _REST8, _stored(keep8=0.3, ends=True), _CLEAN),
     ),
     Recipe(
-        "prune-neurons-25+int8", "2", "A quarter of the hidden channels removed, then 8 bits", "_neurons25_int8",
+        "prune-neurons-25+int8", "3", "A quarter of the hidden channels removed, then 8 bits", "_neurons25_int8",
         "Faster and smaller than int8: hidden neurons and channels go, least squares repairs the layers behind them.",
-        (_neurons(0.25), _embeddings(4, 32), *_INT8, _FOLDED, _REST8, _CLEAN),
+        (_neurons(0.25), _embeddings(4, 32), *_INT8, _FOLDED, _REST8, _CLEAN, _MAPPED_IF_LARGE),
     ),
     Recipe(
-        "prune-neurons-35+int8", "1", "A third of the hidden channels removed, then 8 bits", "_neurons35_int8",
+        "prune-neurons-35+int8", "2", "A third of the hidden channels removed, then 8 bits", "_neurons35_int8",
         "A good deal faster than int8 where feed-forward layers do most of the work; embeddings stay in 8 bits.",
-        (_neurons(0.35), *_INT8, _FOLDED, _REST8, _CLEAN),
+        (_neurons(0.35), *_INT8, _FOLDED, _REST8, _CLEAN, _MAPPED_IF_LARGE),
     ),
     Recipe(
-        "prune-neurons-50+int8", "2", "Half of the hidden channels removed, then 8 bits", "_neurons50_int8",
+        "prune-neurons-50+int8", "3", "Half of the hidden channels removed, then 8 bits", "_neurons50_int8",
         "The fastest: half of the hidden neurons and channels go, least squares repairs the layers behind them.",
-        (_neurons(0.5), _embeddings(4, 32), *_INT8, _FOLDED, _REST8, _CLEAN),
+        (_neurons(0.5), _embeddings(4, 32), *_INT8, _FOLDED, _REST8, _CLEAN, _MAPPED_IF_LARGE),
     ),
     Recipe(
-        "prune-neurons-25+int4-storage", "2", "A quarter of the hidden channels removed, 4 bits stored",
+        "prune-neurons-25+int4-storage", "3", "A quarter of the hidden channels removed, 4 bits stored",
         "_neurons25_q4_int8",
         "The smallest with int8's arithmetic: fewer channels, and weights which are unpacked while loading.",
         (_neurons(0.25), _embeddings(4, 32), *_INT8, _REST8, _stored(), _CLEAN),
     ),
     Recipe(
-        "prune-neurons-25", "2", "A quarter of the hidden channels removed", "_neurons25",
+        "prune-neurons-25", "3", "A quarter of the hidden channels removed", "_neurons25",
         "Float arithmetic with fewer channels: for devices and tools which take no integers.",
         (_neurons(0.25), _CLEAN),
     ),
     Recipe(
-        "prune-50-compensated", "1", "Half of the weights pruned, compensated", "_sparse50",
+        "prune-50-compensated", "2", "Half of the weights pruned, compensated", "_sparse50",
         "Half of the weights zero and the others moved to make up for it: compresses like prune-50 and loses far less.",
         (Step((("prune_compensated", {"sparsity": 0.5}),)), _BIAS, _CLEAN),
     ),
     Recipe(
-        "prune-2of4+int8", "2", "Two of every four weights pruned, then 8 bits", "_sparse24_int8",
+        "prune-2of4+int8", "3", "Two of every four weights pruned, then 8 bits", "_sparse24_int8",
         "The pattern which sparse kernels take, compensated, with 8-bit arithmetic for those which do not.",
         (Step((("prune_compensated", {"pattern": "2:4"}),)), _BIAS, *_INT8, _FOLDED, _REST8, _CLEAN),
     ),
@@ -173,7 +179,7 @@ RECIPES: tuple[Recipe, ...] = (
         (Step((("prune_magnitude", {"sparsity": 0.5}),)), _CLEAN),
     ),
     Recipe(
-        "prune-50+int8", "3", "Half pruned, then 8-bit integers", "_pruned_int8",
+        "prune-50+int8", "4", "Half pruned, then 8-bit integers", "_pruned_int8",
         "Half of the weights zero, the rest in 8 bits: small files that compress well.",
         (Step((("prune_magnitude", {"sparsity": 0.5}),)), *_INT8, _REST8, _CLEAN),
     ),

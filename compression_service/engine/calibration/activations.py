@@ -18,7 +18,10 @@ from onnx import ModelProto, NodeProto, helper
 from compression_service.engine import graph
 
 Feed = dict[str, np.ndarray]
-ROWS_A_FEED = 4096  # a convolution sees every position of an image: more of them than these teach nothing new
+ROWS = 2**18  # of a layer over all inputs: a convolution sees every position, and more of them teach nothing new
+ROWS_A_FEED = (256, 4096)  # least and most
+FEWEST_FEEDS, ROWS_AN_UNKNOWN = 256, 64  # after so many inputs, and rows for each column, a layer is known well enough
+GATHERED_ROWS = 4096
 GROUP_LIMIT_BYTES = 768 * 1024 * 1024
 
 
@@ -35,7 +38,7 @@ class Moments:
         """Rows [R, K]; they are gathered, for one large product costs far less than many small ones."""
         self.waiting.append(rows)
         self.count += len(rows)
-        if sum(map(len, self.waiting)) >= ROWS_A_FEED:
+        if sum(map(len, self.waiting)) >= GATHERED_ROWS:
             self.flush()
 
     def flush(self) -> None:
@@ -47,7 +50,7 @@ class Moments:
             self.waiting = []
 
 
-Rows = Callable[[np.ndarray], np.ndarray]  # a layer's input tensor → its rows [R, K]
+Rows = Callable[[np.ndarray, int], np.ndarray]  # a layer's input tensor → its rows [R, K], of them at most so many
 Taps = dict[str, tuple[str, int, Rows]]  # key → (tensor of the main graph, K, its rows)
 
 
@@ -55,8 +58,9 @@ def moments(model: ModelProto, taps: Taps, feeds: list[Feed], work: Path, second
     """{key: moments of the tensor's rows} for taps {key: (tensor name of the main graph, K, rows)}.
 
     Runs the model with the tensors as further outputs, in as many passes over the feeds as keep the matrices below
-    GROUP_LIMIT_BYTES. Stops early at `seconds_cap` once every group has seen at least one feed. Tensors which cannot
-    be given out, or are not float, are left out of the answer.
+    GROUP_LIMIT_BYTES. Stops early at `seconds_cap` once every group has seen at least one feed, and once every layer
+    has seen FEWEST_FEEDS inputs and ROWS_AN_UNKNOWN rows for each of its columns. Tensors which cannot be given out, or
+    are not float, are left out of the answer.
     """
     found: dict[str, Moments] = {}
     groups = list(_groups(taps))
@@ -92,16 +96,18 @@ def _of_group(
     session = _tapped(model, [name for name in wanted if name not in inputs], work)
     asked = [name for name in wanted if name not in inputs]
     found: dict[str, Moments] = {}
-    began = time.monotonic()
+    began, most = time.monotonic(), int(np.clip(-(-ROWS // max(1, len(feeds))), *ROWS_A_FEED))
     for index, feed in enumerate(feeds):
         if index and time.monotonic() - began > seconds_cap:
+            break
+        if index >= FEWEST_FEEDS and all(one.count >= ROWS_AN_UNKNOWN * len(one.total) for one in found.values()):
             break
         seen = dict(zip(asked, session.run(asked, feed), strict=True)) if asked else {}
         for key, (name, width, rows) in taps.items():
             value = seen.get(name, feed.get(name))
             if value is None or value.dtype.kind != "f":
                 continue
-            _add(found, key, rows(value.astype(np.float32, copy=False)), width, with_gram)
+            _add(found, key, rows(value.astype(np.float32, copy=False), most), width, with_gram)
     for one in found.values():
         one.flush()
     return found
@@ -110,8 +116,6 @@ def _of_group(
 def _add(found: dict[str, Moments], key: str, rows: np.ndarray, width: int, with_gram: bool) -> None:
     if rows.ndim != 2 or rows.shape[1] != width or not np.isfinite(rows).all():
         return
-    if len(rows) > ROWS_A_FEED:
-        rows = rows[:: -(-len(rows) // ROWS_A_FEED)]
     one = found.get(key)
     if one is None:
         one = found[key] = Moments(np.zeros((width, width) if with_gram else (0, 0)), np.zeros(width))
@@ -136,20 +140,21 @@ def _tapped(model: ModelProto, names: list[str], work: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def matrix_rows(value: np.ndarray) -> np.ndarray:
-    """[…, K] → [R, K]: what a MatMul or Gemm multiplies with its weight."""
-    return value.reshape(-1, value.shape[-1])
+def matrix_rows(value: np.ndarray, most: int) -> np.ndarray:
+    """[…, K] → [R, K]: what a MatMul or Gemm multiplies with its weight, evenly thinned to `most` rows."""
+    rows = value.reshape(-1, value.shape[-1])
+    return rows[:: -(-len(rows) // most)] if len(rows) > most else rows
 
 
 def convolution_rows(node: NodeProto, kernel: tuple[int, ...]) -> Rows:
-    """[N, C, H, W] (or [N, C, L]) → [R, C × kernel], in the order of a Conv weight [M, C, *kernel]."""
+    """[N, C, H, W] (or [N, C, L]) → [R ≤ most, C × kernel], in the order of a Conv weight [M, C, *kernel]."""
     spatial = len(kernel)
     strides = list(graph.attribute(node, "strides", [1] * spatial))
     dilations = list(graph.attribute(node, "dilations", [1] * spatial))
     pads = list(graph.attribute(node, "pads", [0] * 2 * spatial))
     same = graph.attribute(node, "auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER")
 
-    def rows(value: np.ndarray) -> np.ndarray:
+    def rows(value: np.ndarray, most: int) -> np.ndarray:
         before, after = pads[:spatial], pads[spatial:]
         if same:
             spans = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
@@ -162,8 +167,8 @@ def convolution_rows(node: NodeProto, kernel: tuple[int, ...]) -> Rows:
         windows = windows[(..., *(slice(None, None, d) for d in dilations))]
         positions = int(np.prod(windows.shape[2 : 2 + spatial])) * len(value)
         flat = np.moveaxis(windows, 1, 1 + spatial)  # [N, *positions, C, *kernel]
-        if positions > ROWS_A_FEED:  # before the copy, which is kernel times the image
-            step = -(-positions // ROWS_A_FEED)
+        if positions > most:  # before the copy, which is kernel times the image
+            step = -(-positions // most)
             index = np.arange(0, positions, step)
             where = np.unravel_index(index, flat.shape[: 1 + spatial])
             return flat[where].reshape(len(index), -1)

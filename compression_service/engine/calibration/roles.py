@@ -15,7 +15,10 @@ Spec = dict[str, Any]
 DEFAULT_TOKENS = 128
 # Operator → (axis of its input, axis of its weight) which are of one size.
 _WEIGHT_AXES = {"Conv": (1, 1), "MatMul": (-1, -2), "Gemm": (-1, 0), "LSTM": (-1, 2), "GRU": (-1, 2), "RNN": (-1, 2)}
-PASS_THROUGH = ("Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Clip", "Flatten", "Transpose")
+PASS_THROUGH = (
+    "Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Clip", "Flatten", "Transpose", "Slice", "Split", "Gather",
+    "GatherElements", "Concat", "Expand", "Tile",
+)  # fmt: skip
 
 
 def specs(model: ModelProto, support: Path | None) -> list[Spec]:

@@ -98,9 +98,7 @@ def _means(
     """{output: its mean over calibration inputs and positions, for each channel}."""
 
     def rows(spatial: bool) -> activations.Rows:
-        return lambda value: (
-            np.moveaxis(value, 1, -1).reshape(-1, value.shape[1]) if spatial else activations.matrix_rows(value)
-        )
+        return lambda value, most: activations.matrix_rows(np.moveaxis(value, 1, -1) if spatial else value, most)
 
     taps: activations.Taps = {name: (name, places[name][1].dims[0], rows(places[name][2])) for name in names}
     return activations.means(model, taps, feeds, context.work, context.seconds_cap)

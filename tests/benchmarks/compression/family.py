@@ -110,6 +110,11 @@ def _reached(names: set[str]) -> set[str]:
     return found
 
 
+def drop(task: dict[str, Any], recipe: str) -> None:
+    """Forget a recipe's point, which an earlier state of the planner had made."""
+    shutil.rmtree(store.point_folder(task["model"], TOOL, recipe), ignore_errors=True)
+
+
 def make(task: dict[str, Any], recipe: dict[str, Any], fresh: bool = False) -> dict[str, Any]:
     """The point of one recipe: {"tool", "recipe", "key", "files", "paths", "cost", "error", …}, made or from the cache."""
     folder = store.point_folder(task["model"], TOOL, recipe["name"])
@@ -130,6 +135,7 @@ def make(task: dict[str, Any], recipe: dict[str, Any], fresh: bool = False) -> d
     }  # fmt: skip
     if "error" in result:
         point["error"] = f"{result['error']['kind']}: {result['error']['reason']}"
+        point["claimed_fidelity"] = result.get("fidelity")
     else:
         by_name = {Path(one["path"]).stem: one for one in result["components"]}
         ordered = [next(v for k, v in by_name.items() if k.startswith(c["name"])) for c in task["components"]]

@@ -244,7 +244,9 @@ def test_convolution_rows_are_what_a_convolution_multiplies():
             [node], [models._value("x", [1, 3, 9, 8])], [models._value("y", [1, 5, "h", "w"])], [kernel]
         )
         x = rng.standard_normal((1, 3, 9, 8)).astype(np.float32)
-        rows = convolution_rows(node, (3, 2))(x)
+        rows = convolution_rows(node, (3, 2))(x, 4096)
         expected = np.moveaxis(models.run(made, {"x": x})[0], 1, -1).reshape(-1, 5)
         weights = onnx.numpy_helper.to_array(kernel).reshape(5, -1).T
         assert np.allclose(rows @ weights, expected, atol=1e-4), attributes
+        few = convolution_rows(node, (3, 2))(x, 5)
+        assert 0 < len(few) <= 5 and all((rows == row).all(1).any() for row in few)
