@@ -129,6 +129,7 @@ INSTALLED_APPS = [
     "compression_service.recipes",
     "compression_service.variants",
     "compression_service.selection",
+    "compression_service.ledger",
     "compression_service.pages",
     "hub",
 ]

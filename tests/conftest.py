@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 
+from compression_service.ledger import pulls
 from compression_service.selection import services as selection
 from models_registry.repos import history
 from models_registry.storage import blobstore
@@ -56,6 +58,8 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory, settings) -> Iterator[
     blobstore.forget()
     history.forget()  # ids begin anew with every test's transaction
     selection.forget()
+    pulls.forget()
+    cache.clear()
     yield settings.FITHUB_DATA
     blobstore.forget()
 

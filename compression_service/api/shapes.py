@@ -202,6 +202,8 @@ class JobShape(s.Serializer):
     error = s.CharField(allow_null=True)
     attempts = s.IntegerField()
     sandbox = s.CharField(allow_null=True)
+    processor_seconds = s.FloatField(allow_null=True)
+    energy_joules = s.FloatField(allow_null=True, help_text="by the machine's meter")
     created_at = s.DateTimeField()
     started_at = s.DateTimeField(allow_null=True)
     finished_at = s.DateTimeField(allow_null=True)

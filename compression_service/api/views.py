@@ -261,6 +261,8 @@ def job_json(job: Job) -> dict[str, Any]:
         "error": job.error or None,
         "attempts": job.attempts,
         "sandbox": job.sandbox or None,
+        "processor_seconds": job.processor_seconds,
+        "energy_joules": job.energy_joules,
         "created_at": moment(job.created_at),
         "started_at": moment(job.started_at) if job.started_at else None,
         "finished_at": moment(job.finished_at) if job.finished_at else None,

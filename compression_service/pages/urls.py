@@ -5,7 +5,11 @@ from django.urls import path
 from compression_service.pages import views
 from models_registry.repos.models import RepoType
 
-urlpatterns = []
+urlpatterns = [
+    path("ledger", views.hub_ledger),
+    path("devices", views.devices),
+    path("devices/<str:name>", views.device),
+]
 for _kind in (RepoType.DATASET, RepoType.MODEL):
     _base = f"{_kind.url_prefix}<str:namespace>/<str:name>"
     _extra = {"kind": _kind}

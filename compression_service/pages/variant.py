@@ -5,6 +5,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from compression_service.devices.energy import energy_of
 from compression_service.pages.family import Family, Line, family_of
 from compression_service.pages.passes import passes_of
 from compression_service.pages.variants import threads_text
@@ -34,7 +35,10 @@ def context_of(request: HttpRequest, repository: Repository, name: str) -> dict[
         "wish": _wish(family, variant),
         "threads_text": threads_text(family.threads, family.thread_choices),
         "inputs": variant.fidelity_inputs,
-        "places": variant.footprints.select_related("device").order_by("-trust", "device__name", "threads"),
+        "places": [
+            (row, *energy_of(row.record, row.device))
+            for row in variant.footprints.select_related("device").order_by("-trust", "device__name", "threads")
+        ],
         "source_link": at(repository, "tree", family.source.commit),
     }
     if variant.commit:

@@ -9,7 +9,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from compression_service.jobs.services import cancel, find_job, jobs_of
+from compression_service.pages import devices as device_pages
 from compression_service.pages import fit, progress, variants
+from compression_service.pages import ledger as ledger_page
 from compression_service.pages import variant as variant_page
 from compression_service.variants.services import catalogue_version
 from models_registry.accounts.policies import can_write
@@ -41,6 +43,24 @@ def variant(request: HttpRequest, kind: RepoType, namespace: str, name: str, var
     repository = find_repository(actor_of(request), kind, f"{namespace}/{name}")
     context = frame(request, repository, "variant") | variant_page.context_of(request, repository, variant)
     return render(request, "fit_pages/variant.html", context)
+
+
+@require_safe
+def hub_ledger(request: HttpRequest) -> HttpResponse:
+    """What compressing cost this hub, and what it saves."""
+    return render(request, "fit_pages/ledger.html", {"nav": "ledger"} | ledger_page.hub_context(actor_of(request)))
+
+
+@require_safe
+def devices(request: HttpRequest) -> HttpResponse:
+    """The devices which a budget can name."""
+    return render(request, "fit_pages/devices.html", device_pages.list_context())
+
+
+@require_safe
+def device(request: HttpRequest, name: str) -> HttpResponse:
+    """One device: its profile, each figure with its source, and the newest records from there."""
+    return render(request, "fit_pages/device.html", device_pages.device_context(actor_of(request), name))
 
 
 @never_cache

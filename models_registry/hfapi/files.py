@@ -35,7 +35,7 @@ def resolve(request: HttpRequest, kind: RepoType, namespace: str, name: str, res
     else:
         content = _small(repository, entry)
     if request.method == "GET" and _is_first_part(request):
-        count_download(repository)
+        count_download(repository, commit_oid, entry.path)
     return serve(request, content, _content_type(request, entry), headers)
 
 

@@ -23,5 +23,9 @@ repository_settings_changed = Signal()
 # repository: Repository, just before it is deleted; actor: who deletes it.
 repository_deleted = Signal()
 
+# repository: Repository; commit: its full id; path: of the file which is being sent. Outside of any transaction: what a
+# receiver fails to write down stops no download when it is an OperationalError (repos/downloads.py).
+file_downloaded = Signal()
+
 # repository: Repository whose refs left commits behind (squashed, rewritten): copies of the past may be thrown away.
 history_rewritten = Signal()

@@ -266,8 +266,11 @@ def delete_tag(actor: Actor, repository: Repository, name: str) -> None:
         raise RevisionNotFound(f"Invalid rev id: there is no tag {name[:200]!r}.")
 
 
-def grant_blob(repository: Repository, blob: Blob, *, by_hub: bool = False) -> None:
-    """Whoever sent the bytes to this repository may commit them there. QuotaExceeded, unless the hub made them."""
+def grant_blob(repository: Repository, blob: Blob, *, by_hub: bool = False) -> bool:
+    """Whoever sent the bytes to this repository may commit them there. Whether it did not hold them before.
+
+    Raises QuotaExceeded, unless the hub made them.
+    """
     with transaction.atomic():
         if not Blob.objects.filter(pk=blob.pk).update(used_at=timezone.now()):
             raise NotFound(f"The content {blob.pk} was cleared away meanwhile: upload it again.")
@@ -284,6 +287,7 @@ def grant_blob(repository: Repository, blob: Blob, *, by_hub: bool = False) -> N
             oid = hashlib.sha1(b"blob %d\0" % len(text) + text, usedforsecurity=False).hexdigest()
             pointers = GitObject.objects.filter(repository=repository, oid=oid)
             pointers.update(sha256=blob.sha256, size_bytes=blob.size_bytes)
+    return is_new
 
 
 def find_namespace(name: str) -> Namespace:

@@ -25,6 +25,7 @@ from models_registry.repos.services import grant_blob
 from models_registry.storage.blobstore import blob_store
 from models_registry.storage.models import Blob, Damage
 from models_registry.storage.services import announce, staged
+from models_registry.xet.events import file_registered, xorb_received
 from models_registry.xet.formats.answers import noted_chunks
 from models_registry.xet.formats.errors import XetFormatError
 from models_registry.xet.formats.files import decode_segments, file_sha256, verify_file
@@ -104,6 +105,7 @@ def take_xorb(grant: Grant, claimed_hash: str, stream: BinaryIO) -> bool:
     with transaction.atomic():
         if grant.may_write:
             XorbHolder.objects.get_or_create(xorb=xorb, repository=grant.repository)
+            xorb_received.send(sender=Xorb, repository=grant.repository, size_bytes=length)
         XorbSender.objects.get_or_create(xorb=xorb, user=grant.actor.user, token=_narrow_token(grant.actor))
     return created
 
@@ -253,7 +255,8 @@ def _record(grant: Grant, file: ShardFile, sha256: str) -> None:
             # The repository holds it from the commit on which names it.
             offer_blob(grant.repository, grant.actor.user.pk, blob)
             return
-        grant_blob(grant.repository, blob)
+        if grant_blob(grant.repository, blob):
+            file_registered.send(sender=XetFile, repository=grant.repository, size_bytes=file.size_bytes)
         holders = [XorbHolder(xorb_id=name, repository=grant.repository) for name in names]
         XorbHolder.objects.bulk_create(holders, ignore_conflicts=True)
 

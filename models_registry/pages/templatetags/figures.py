@@ -1,6 +1,7 @@
 """Figures for people: units, honest precision, dates. A builtin library of every template (hub/settings.py)."""
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,6 +56,62 @@ def ms(value: Any) -> str:
     if number >= 10_000:
         return f"{digits(number / 1000)} s"
     return f"{digits(number)} ms" if number >= 0.1 else f"{digits(number * 1000)} µs"
+
+
+@register.filter
+def signed_bytes(value: Any) -> str:
+    """As `bytes`, also below 0: −412 KB."""
+    return _signed(value, in_bytes)
+
+
+@register.filter
+def signed_ms(value: Any) -> str:
+    """As `ms`, also below 0."""
+    return _signed(value, ms)
+
+
+@register.filter
+def seconds(value: Any) -> str:
+    """Seconds in three digits; from two minutes on in minutes, from two hours on in hours."""
+    number = _number(value)
+    if number is None:
+        return MISSING
+    for size, unit in ((3600, "h"), (60, "min")):
+        if abs(number) >= 2 * size:
+            return f"{digits(number / size)} {unit}"
+    return f"{digits(number)} s"
+
+
+@register.filter
+def joules(value: Any) -> str:
+    """Energy in three digits: 3.2 mJ, 512 J, 1.4 kJ, 2.1 kWh."""
+    number = _number(value)
+    if number is None:
+        return MISSING
+    if abs(number) >= 3.6e6:
+        return f"{digits(number / 3.6e6)} kWh"
+    for size, unit in ((1e3, "kJ"), (1.0, "J"), (1e-3, "mJ")):
+        if abs(number) >= size * 0.9995:
+            return f"{digits(number / size)} {unit}"
+    return f"{digits(number * 1e6)} µJ"
+
+
+@register.filter
+def millijoules(value: Any) -> str:
+    """As `joules`, of a figure in mJ."""
+    number = _number(value)
+    return MISSING if number is None else joules(number / 1000)
+
+
+@register.filter
+def grams(value: Any) -> str:
+    """Mass in three digits: 512 mg, 3.2 g, 1.4 kg."""
+    number = _number(value)
+    if number is None:
+        return MISSING
+    if abs(number) >= 999.5:
+        return f"{digits(number / 1000)} kg"
+    return f"{digits(number)} g" if abs(number) >= 0.9995 else f"{digits(number * 1000)} mg"
 
 
 @register.filter
@@ -156,6 +213,11 @@ def digits(number: float, wanted: int = 3) -> str:
         return "0"
     places = max(0, wanted - 1 - math.floor(math.log10(abs(number) * (1 + 5 * 10 ** -(wanted + 1)))))
     return f"{number:,.{places}f}"
+
+
+def _signed(value: Any, shown: Callable[[Any], str]) -> str:
+    number = _number(value)
+    return f"−{shown(-number)}" if number is not None and number < 0 else shown(number)
 
 
 def _number(value: Any) -> float | None:

@@ -42,6 +42,23 @@ def test_ratios_and_counts():
     assert figures.count(1234567) == "1,234,567" and figures.percent(0.98765) == "98.8 %"
 
 
+@pytest.mark.parametrize(
+    ("shown", "value", "text"),
+    [
+        (figures.seconds, 0.0123, "0.0123 s"), (figures.seconds, 119, "119 s"), (figures.seconds, 120, "2.00 min"),
+        (figures.seconds, 9000, "2.50 h"), (figures.seconds, None, "–"),
+        (figures.joules, 0.0000123, "12.3 µJ"), (figures.joules, 0.012, "12.0 mJ"), (figures.joules, 900, "900 J"),
+        (figures.joules, 12_345, "12.3 kJ"), (figures.joules, 7.2e6, "2.00 kWh"), (figures.joules, -0.003, "-3.00 mJ"),
+        (figures.joules, 0, "0 µJ"), (figures.joules, float("nan"), "–"), (figures.millijoules, 5, "5.00 mJ"),
+        (figures.grams, 0.09, "90.0 mg"), (figures.grams, 12, "12.0 g"), (figures.grams, 1400, "1.40 kg"), (figures.grams, None, "–"),
+        (figures.signed_bytes, -412_000, "−412 KB"), (figures.signed_bytes, 5, "5 B"), (figures.signed_ms, -3.0, "−3.00 ms"),
+        (figures.signed_ms, None, "–"),
+    ],
+)  # fmt: skip
+def test_what_things_cost(shown, value, text):
+    assert shown(value) == text
+
+
 def test_errors_which_may_be_tiny():
     assert [figures.small(value) for value in (0, 0.0123, 2.34e-5, None)] == ["0", "0.012", "2.3 · 10⁻⁵", "–"]
 
