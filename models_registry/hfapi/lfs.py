@@ -198,7 +198,7 @@ def _require_arrived(actor: Actor, repository: Repository, oid: str, size: int) 
 def _in_parts(transfers: Any, wanted: list[tuple[str, int]]) -> bool:
     """Whether the client knows uploads in parts and has something which is worth them."""
     knows = isinstance(transfers, list) and "multipart" in transfers
-    return knows and any(size > lfs_parts.PART_BYTES for _, size in wanted)
+    return knows and any(lfs_parts.worth_parts(size) for _, size in wanted)
 
 
 def _object(item: Any) -> tuple[str, int]:

@@ -1,8 +1,11 @@
 """LFS uploads in parts: for files which a client would rather not send in one request (hub-protocol §2.6.3b).
 
 With FILE_DELIVERY=presigned the parts go to S3 itself, and the hub reads the whole once to verify it. Otherwise a part
-lies in the staging folder under a name which says what it is part of, so any request finds it, and one which was cut
-off is simply sent again. What is never completed, the sweeper (or for S3 garbage collection) takes away after a day.
+lies in the staging folder under a name which says what it is part of and what it holds, so any request finds it, and
+one which was cut off is simply sent again. Putting parts together takes a second writing, so the hub itself asks for
+them only where a body would be too long to be sent twice.
+
+What is never completed, the sweeper (or for S3 garbage collection) takes away after a day.
 """
 
 import hashlib
@@ -10,6 +13,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+
+from blake3 import blake3
 
 from models_registry.errors import BadRequest
 from models_registry.repos.models import Repository
@@ -19,8 +24,14 @@ from models_registry.storage.models import Blob
 from models_registry.storage.services import adopt, staged, take_in
 
 PART_BYTES = 64 * 1024 * 1024
+WHOLE_BYTES = 1024 * 1024 * 1024  # up to here one PUT to the hub itself takes less time
 MOST_PARTS = 1000
 BLOCK_BYTES = 1024 * 1024
+
+
+def worth_parts(size: int) -> bool:
+    """Whether a file of so many bytes is better sent in parts."""
+    return size > (PART_BYTES if direct_store() is not None else WHOLE_BYTES)
 
 
 def chunk_bytes(size: int) -> int:
@@ -55,11 +66,15 @@ def take_part(repository: Repository, claims: dict[str, Any], stream: BinaryIO) 
     """Keep a part until the file is complete. Returns its etag. Raises BadRequest when its length is wrong."""
     number, chunk = claims["part"], claims["chunk"]
     expected = min(chunk, claims["size"] - (number - 1) * chunk)
-    with staged(stream, expected) as (path, digest, length), full_disk_said():
+    with staged(stream, expected, blake3) as (path, etag, length), full_disk_said():
         if length != expected:
             raise BadRequest(f"Part {number} has {length:,} bytes, not {expected:,}: send it again.")
-        path.rename(_path(repository, claims, number))
-    return digest
+        before = _arrived(repository, claims, number)
+        kept = path.rename(staging_folder() / f"{_prefix(repository, claims, number)}{etag}")
+        for other in before:
+            if other != kept:
+                other.unlink(missing_ok=True)
+    return str(etag)
 
 
 def complete(
@@ -85,11 +100,8 @@ def complete(
     if "upload" in claims:
         _complete_at_store(claims, [etags[number] for number in range(1, count + 1)], show)
         return
-    paths = [_path(repository, claims, number) for number in range(1, count + 1)]
-    for number, path in enumerate(paths, 1):
-        if not path.is_file():
-            raise BadRequest(f"Part {number} has not arrived: send it, then complete again.")
-    joined = cast(BinaryIO, _Joined(paths, [etags[number] for number in range(1, count + 1)]))
+    paths = [_part(repository, claims, number, etags[number]) for number in range(1, count + 1)]
+    joined = cast(BinaryIO, _Joined(paths))
     show(take_in(joined, claims["oid"], claims["size"]))
     for path in paths:
         path.unlink(missing_ok=True)
@@ -114,25 +126,37 @@ def _complete_at_store(claims: dict[str, Any], etags: list[str], show: Callable[
 
 
 class _Joined:
-    """The parts as one stream; each is checked against the etag under which it was taken."""
+    """The parts as one stream. What they make up is told by its SHA-256; each was named by a hash when it came."""
 
-    def __init__(self, paths: list[Path], etags: list[str]) -> None:
-        self._blocks = self._read(paths, etags)
+    def __init__(self, paths: list[Path]) -> None:
+        self._blocks = self._read(paths)
 
     def read(self, size: int = -1, /) -> bytes:
         return next(self._blocks, b"")
 
     @staticmethod
-    def _read(paths: list[Path], etags: list[str]) -> Iterator[bytes]:
-        for number, (path, etag) in enumerate(zip(paths, etags, strict=True), 1):
-            digest = hashlib.sha256()
+    def _read(paths: list[Path]) -> Iterator[bytes]:
+        for path in paths:
             with path.open("rb") as file:
                 while block := file.read(BLOCK_BYTES):
-                    digest.update(block)
                     yield block
-            if digest.hexdigest() != etag:
-                raise BadRequest(f"Part {number} is not the one of this etag: send it again.")
 
 
-def _path(repository: Repository, claims: dict[str, Any], number: int) -> Path:
-    return staging_folder() / f"lfs-{repository.pk}-{claims['oid']}-{claims['chunk']}-{number:05d}"
+def _part(repository: Repository, claims: dict[str, Any], number: int, etag: str) -> Path:
+    """The file of a part which has arrived. BadRequest when it has not, or as another one."""
+    name = f"{_prefix(repository, claims, number)}{etag}"
+    arrived = _arrived(repository, claims, number)
+    if not arrived:
+        raise BadRequest(f"Part {number} has not arrived: send it, then complete again.")
+    found = next((path for path in arrived if path.name == name), None)
+    if found is None:
+        raise BadRequest(f"Part {number} is not the one of this etag: send it again.")
+    return found
+
+
+def _arrived(repository: Repository, claims: dict[str, Any], number: int) -> list[Path]:
+    return list(staging_folder().glob(f"{_prefix(repository, claims, number)}*"))
+
+
+def _prefix(repository: Repository, claims: dict[str, Any], number: int) -> str:
+    return f"lfs-{repository.pk}-{claims['oid']}-{claims['chunk']}-{number:05d}-"

@@ -96,20 +96,26 @@ def is_here(blob: Blob) -> bool:
 
 
 @contextlib.contextmanager
-def staged(stream: BinaryIO, limit_bytes: int | None = None) -> Iterator[tuple[Path, str, int]]:
-    """Read a stream to a file near the store. Gives (path, sha256, bytes); the file is gone afterwards unless moved."""
+def staged(
+    stream: BinaryIO, limit_bytes: int | None = None, hasher: Callable[[], Any] | None = hashlib.sha256
+) -> Iterator[tuple[Path, str, int]]:
+    """Read a stream to a file near the store. Gives (path, hash, bytes); the file is gone afterwards unless moved.
+
+    The hash is that of `hasher` (as those of hashlib), "" for None: not everything needs SHA-256, half of the time.
+    """
     descriptor, name = tempfile.mkstemp(dir=staging_folder())
     path = Path(name)
-    digest, length = hashlib.sha256(), 0
+    digest, length = hasher() if hasher is not None else None, 0
     try:
         with os.fdopen(descriptor, "wb") as file, full_disk_said():
             while block := stream.read(BLOCK_BYTES):
                 length += len(block)
                 if limit_bytes is not None and length > limit_bytes:
                     raise TooLarge(f"The body is larger than the {limit_bytes:,} bytes which were announced.")
-                digest.update(block)
+                if digest is not None:
+                    digest.update(block)
                 file.write(block)
-        yield path, digest.hexdigest(), length
+        yield path, digest.hexdigest() if digest is not None else "", length
     finally:
         path.unlink(missing_ok=True)
 
