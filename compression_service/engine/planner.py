@@ -28,8 +28,8 @@ LEAST_MATRIX_SHARE = 0.1
 # and bias correction; a pass which is not named counts as nothing.
 SECONDS_A_MB = {
     "weight_only": 0.35, "embeddings": 0.05, "int8_dynamic": 0.03, "int8_static": 0.25, "int8_storage": 0.03,
-    "fp16": 0.08, "prune_neurons": 0.6, "int4_storage": 0.3, "prune_magnitude": 0.03, "prune_compensated": 0.35,
-    "bias_correction": 0.25,
+    "fp16": 0.08, "prune_neurons": 0.6, "prune_layers": 0.5, "int4_storage": 0.3, "prune_magnitude": 0.03,
+    "prune_compensated": 0.35, "bias_correction": 0.25,
 }  # fmt: skip
 SECONDS_A_RECIPE = 5.0
 
@@ -61,6 +61,7 @@ RULES = (
     Rule("prune-neurons-35+int8", "prune-neurons-25+int8", below=0.93, why="a third of the channels would lose more"),
     Rule("prune-neurons-50+int8", "prune-neurons-25+int8", below=0.95, why="half of the channels would lose more"),
     Rule("prune-neurons-25+int4-storage", "prune-neurons-25+int8", below=0.92, why="4 bits would lose more"),
+    Rule("prune-layers-20+int8", "prune-neurons-25+int8", below=0.99, why="whole layers lose more than channels"),
     Rule("prune-neurons-25", "prune-neurons-25+int8", below=0.88, why="it is the channels which are missed"),
     Rule("prune-2of4+int8", "prune-50-compensated", below=0.92, why="a fixed pattern would lose more"),
     Rule("prune-50", "prune-threshold", below=0.92, why="half of the weights are more than those under the threshold"),

@@ -73,6 +73,11 @@ RECIPES: tuple[Recipe, ...] = (
         (Step((("fp16", {}),)), _CLEAN),
     ),
     Recipe(
+        "fp16-mapped", "1", "16-bit floats, mapped", "_fp16_mapped",
+        "fp16 in a form which needs less memory and loads sooner: the runtime maps the weights.",
+        (Step((("fp16", {}),)), _CLEAN, _MAPPED),
+    ),
+    Recipe(
         "int8-storage", "1", "8 bits stored, float arithmetic", "_s8",
         "A quarter of the size with any operator, recurrent ones too: speed and memory stay those of the source.",
         (Step((("int8_storage", {}),)), _CLEAN),
@@ -99,8 +104,8 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "int8-weights", "2", "8-bit weights", "_w8",
-        "The truest at a quarter of the size: weights and embeddings in 8 bits, arithmetic in float.",
-        (_weights(8, 128), _embeddings(8, 128), _REST8, _CLEAN, _MAPPED_IF_LARGE),
+        "The truest at little more than a quarter of the size: weights and embeddings in 8 bits by blocks of 32.",
+        (_weights(8, 32), _embeddings(8, 32), _REST8, _CLEAN, _MAPPED_IF_LARGE),
     ),
     Recipe(
         "int8-weights+emb4", "2", "8-bit weights, embeddings in 4 bits", "_w8_emb4",
@@ -152,6 +157,11 @@ RECIPES: tuple[Recipe, ...] = (
         "prune-neurons-25", "3", "A quarter of the hidden channels removed", "_neurons25",
         "Float arithmetic with fewer channels: for devices and tools which take no integers.",
         (_neurons(0.25), _CLEAN),
+    ),
+    Recipe(
+        "prune-layers-20+int8", "1", "A fifth of the layers removed, then 8 bits", "_layers20_int8",
+        "Fewer steps: residual branches which are nearly linear give way to one matrix each, by least squares.",
+        (Step((("prune_layers", {"share": 0.2}),)), *_INT8, _FOLDED, _REST8, _CLEAN, _MAPPED_IF_LARGE),
     ),
     Recipe(
         "prune-50-compensated", "2", "Half of the weights pruned, compensated", "_sparse50",

@@ -2,5 +2,6 @@
 
 PASS_NAMES = (
     "bias_correction", "clean", "embeddings", "external_data", "fold_qdq", "fp16", "int4_storage", "int8_dynamic",
-    "int8_static", "int8_storage", "keep", "prune_compensated", "prune_magnitude", "prune_neurons", "weight_only",
+    "int8_static", "int8_storage", "keep", "prune_compensated", "prune_layers", "prune_magnitude", "prune_neurons",
+    "weight_only",
 )  # fmt: skip
