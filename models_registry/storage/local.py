@@ -48,7 +48,9 @@ class LocalBlobStore:
 
     def read_range(self, key: str, start: int, length: int) -> Iterator[bytes]:
         # Opened at once: what is missing is told to the caller, and not in the middle of an answer.
-        return self._blocks(self.open(key), key, start, length)
+        blocks = self._blocks(key, start, length)
+        next(blocks)
+        return blocks
 
     def local_path(self, key: str) -> Path | None:
         return self._path(key)
@@ -71,16 +73,22 @@ class LocalBlobStore:
             raise KeyError(key)
         return self.root / kind / name[:2] / name
 
-    @staticmethod
-    def _blocks(opened: BinaryIO, key: str, start: int, length: int) -> Iterator[bytes]:
-        with opened as file:
-            file.seek(start)
+    def _blocks(self, key: str, start: int, length: int) -> Iterator[bytes]:
+        """Yields nothing once, when it is opened. A descriptor and no file: let go of unread, it is closed quietly."""
+        try:
+            descriptor = os.open(self._path(key), os.O_RDONLY)
+        except FileNotFoundError as error:
+            raise KeyError(key) from error
+        try:
+            yield b""
             while length > 0:
-                block = file.read(min(BLOCK_BYTES, length))
+                block = os.pread(descriptor, min(BLOCK_BYTES, length), start)
                 if not block:
                     raise OSError(f"{key} is shorter than it was when it was stored")
-                length -= len(block)
+                start, length = start + len(block), length - len(block)
                 yield block
+        finally:
+            os.close(descriptor)
 
     @staticmethod
     def _copy(path: Path, target: Path) -> None:

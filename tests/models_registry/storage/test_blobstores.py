@@ -31,6 +31,11 @@ def put(store, tmp_path, key=KEY, data=DATA):
     assert not path.exists()
 
 
+def opened_below(folder):
+    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    return [path for link in links if os.path.lexists(link) and (path := os.readlink(link)).startswith(str(folder))]
+
+
 def test_what_is_put_comes_back_whole_and_in_ranges(store, tmp_path):
     put(store, tmp_path)
     assert store.exists(KEY) and store.size(KEY) == len(DATA)
@@ -40,6 +45,15 @@ def test_what_is_put_comes_back_whole_and_in_ranges(store, tmp_path):
     with store.open(KEY) as file:
         file.seek(123_456)
         assert file.read(1000) == DATA[123_456:124_456]
+
+
+def test_a_range_which_nobody_reads_leaves_no_file_open(tmp_path):
+    store = LocalBlobStore(tmp_path / "store")
+    put(store, tmp_path)
+    unread = store.read_range(KEY, 0, len(DATA))
+    assert opened_below(tmp_path), "at once, so that what is missing is a KeyError here"
+    unread.close()
+    assert not opened_below(tmp_path)
 
 
 def test_putting_twice_is_harmless(store, tmp_path):
