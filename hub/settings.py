@@ -277,7 +277,10 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/",
     "SERVERS": [],
     "PREPROCESSING_HOOKS": ["models_registry.hfapi.schema.only_the_api"],
-    "ENUM_NAME_OVERRIDES": {"TrustMark": ["verified", "confirmed", "reported", "estimated"]},
+    "ENUM_NAME_OVERRIDES": {
+        "TrustMark": ["verified", "confirmed", "reported", "estimated"],
+        "FitAnswer": ["proven", "likely", "unknown", "none"],
+    },
 }
 
 # --- logging ----------------------------------------------------------------------------------------------------

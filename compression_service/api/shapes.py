@@ -174,6 +174,20 @@ class FitShape(s.Serializer):
     repository = s.CharField()
 
 
+class SavedBudgetShape(s.Serializer):
+    budget = s.CharField(allow_blank=True)
+    revision = s.CharField()
+    variant = s.CharField(allow_null=True, help_text="null: nothing fits")
+    commit = s.CharField(allow_null=True)
+    answer = s.ChoiceField(["proven", "likely", "unknown", "none"])
+    told_at = s.DateTimeField(allow_null=True, help_text="when the answer changed last")
+    created_at = s.DateTimeField()
+
+
+class SavingShape(s.Serializer):
+    budget = s.CharField(allow_blank=True, help_text="e.g. memory=512MB,latency=20ms")
+
+
 class AcrossResult(s.Serializer):
     repository = s.CharField()
     pipeline_tag = s.CharField(allow_null=True)

@@ -15,6 +15,7 @@ urlpatterns = [
     path(f"{_MODEL}/variants/<str:variant>", views.VariantView.as_view()),
     path(f"{_MODEL}/measurements", views.Measurements.as_view()),
     path(f"{_MODEL}/ledger", ledger.ModelLedgerView.as_view()),
+    path(f"{_MODEL}/budgets", views.SavedBudgets.as_view()),
     path(f"{_MODEL}/fit", views.FitView.as_view()),
     path(f"{_REPO}/jobs", views.Jobs.as_view()),
     path(f"{_REPO}/jobs/<int:job_id>", views.JobView.as_view()),

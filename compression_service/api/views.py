@@ -16,13 +16,15 @@ from compression_service.jobs.models import Job
 from compression_service.jobs.services import cancel, find_job, jobs_of
 from compression_service.recipes.services import known_recipes
 from compression_service.selection.across import MOST_RESULTS, choose_across
-from compression_service.selection.budgets import KEYS, Budget, BudgetError
+from compression_service.selection.budgets import KEYS, PREFIX, Budget, BudgetError
 from compression_service.selection.candidates import beaten_by
+from compression_service.selection.models import SavedBudget
+from compression_service.selection.saved import drop_budget, save_budget, saved_budgets
 from compression_service.selection.services import answer_budget, bad_budget, candidates_of
 from compression_service.variants.models import Footprint, Variant
 from compression_service.variants.services import catalogue_version, current_source
 from models_registry.errors import NotFound
-from models_registry.hfapi.base import HubView, json_object, moment, number
+from models_registry.hfapi.base import HubView, endpoint, json_object, moment, number, text_field
 from models_registry.hfapi.info import filters_of
 from models_registry.repos.models import RepoType
 
@@ -70,7 +72,7 @@ class Measurements(HubView):
     def post(self, request: Request, namespace: str, name: str) -> Response:
         """Send in what `fithub measure` took; refused as a whole when a record is forged, impossible or known."""
         repository = self.repository("models", namespace, name)
-        found = send(self.actor, repository, json_object(request))
+        found = send(self.actor, repository, json_object(request), hub=endpoint(request))
         taken = [
             {"variant": row.variant.name, "threads": row.threads, "trust": row.trust, "disputed": row.disputed}
             for row in found
@@ -102,6 +104,29 @@ class FitView(HubView):
         except BudgetError as error:
             raise bad_budget(error) from error
         return Response(answer_budget(repository, budget).body)
+
+
+class SavedBudgets(HubView):
+    answers = shapes.SavedBudgetShape(many=True)
+
+    def get(self, request: Request, namespace: str, name: str) -> Response:
+        """The budgets which you saved on a model."""
+        rows = saved_budgets(self.actor, self.repository("models", namespace, name))
+        return Response([saved_json(row) for row in rows])
+
+    @extend_schema(request=shapes.SavingShape, responses=shapes.SavedBudgetShape)
+    def post(self, request: Request, namespace: str, name: str) -> Response:
+        """Save a budget: your webhooks which watch the model are told when another variant becomes its answer."""
+        repository = self.repository("models", namespace, name)
+        saved = save_budget(self.actor, repository, text_field(json_object(request), "budget"))
+        return Response(saved_json(saved), status=201)
+
+    @extend_schema(parameters=[OpenApiParameter("budget", OpenApiTypes.STR, required=True)], responses={204: None})
+    def delete(self, request: Request, namespace: str, name: str) -> Response:
+        """Take a saved budget away."""
+        repository = self.repository("models", namespace, name)
+        drop_budget(self.actor, repository, request.query_params.get("budget", ""))
+        return Response(status=204)
 
 
 class AcrossView(HubView):
@@ -222,6 +247,18 @@ def footprint_json(row: Footprint, variant: Variant) -> dict[str, Any]:
         "energy_method": energy_method,
         "measured_at": moment(row.measured_at),
         **{key: row.record.get(key) for key in kept},
+    }
+
+
+def saved_json(row: SavedBudget) -> dict[str, Any]:
+    return {
+        "budget": row.budget,
+        "revision": PREFIX + row.budget,
+        "variant": row.variant or None,
+        "commit": row.commit or None,
+        "answer": row.answer,
+        "told_at": moment(row.told_at) if row.told_at else None,
+        "created_at": moment(row.created_at),
     }
 
 

@@ -12,9 +12,10 @@ from compression_service.devices.services import record_device
 from compression_service.variants.models import Footprint, Variant
 from compression_service.variants.services import catalogue_grew, current_source, record_footprint
 from models_registry.accounts.actors import Actor
-from models_registry.accounts.policies import can_send_measurements
+from models_registry.accounts.policies import can_discuss, can_send_measurements
 from models_registry.accounts.throttles import Limit, count_try
 from models_registry.errors import BadRequest, Conflict, Forbidden, Unauthorized
+from models_registry.repos.gating import require_files
 from models_registry.repos.models import Repository
 
 logger = logging.getLogger(__name__)
@@ -26,14 +27,17 @@ _KEPT_OF_A_PROFILE = (
 )  # fmt: skip
 
 
-def send(actor: Actor, repository: Repository, body: dict[str, Any]) -> list[Footprint]:
+def send(actor: Actor, repository: Repository, body: dict[str, Any], *, hub: str) -> list[Footprint]:
     """Take in what `fithub measure --submit` sends; returns the footprints as they stand then.
 
-    Raises Unauthorized, Forbidden, BadRequest (missing, forged or impossible), Conflict (sent before), TooManyRequests.
+    `hub` is its address, for the sentence at a gate. Raises Unauthorized, GatedRepo, Forbidden, BadRequest (missing,
+    forged or impossible), Conflict (sent before), TooManyRequests.
     """
     if actor.user is None:
         raise Unauthorized("Sign in or send a token: measurements carry the name of who took them.")
     if not can_send_measurements(actor, repository):
+        if can_discuss(actor, repository):
+            require_files(actor, repository, hub)
         raise Forbidden("Your token may not send measurements: use one with the role write.")
     count_try(SENDINGS_A_DAY, f"user {actor.user.pk}")
     try:

@@ -8,11 +8,14 @@ from django.utils.safestring import SafeString
 
 from compression_service.pages.family import Family, family_of
 from compression_service.selection.budgets import Budget, BudgetError
+from compression_service.selection.saved import saved_budgets
 from compression_service.selection.services import answer_budget, bad_budget
 from compression_service.variants.models import SourceModel
+from models_registry.accounts.policies import can_save_budgets
 from models_registry.errors import HubError
 from models_registry.hfapi.base import endpoint
-from models_registry.pages.links import at
+from models_registry.pages.links import at, repository_link
+from models_registry.pages.places import actor_of
 from models_registry.repos.models import Repository
 
 # (key of the budget, label, what it limits, an example)
@@ -39,6 +42,7 @@ def _context(request: HttpRequest, repository: Repository, family: Family) -> di
     asked = {key: value for key, value in given.items() if value}
     context: dict[str, Any] = {
         "repository": repository,
+        "own": repository_link(repository),
         "fields": [(key, label, bound, example, given[key]) for key, label, bound, example in FIELDS],
         "hidden": [(key, request.GET[key]) for key in ("threads", "x") if request.GET.get(key)],
         "was_asked": bool(asked),
@@ -54,6 +58,14 @@ def _context(request: HttpRequest, repository: Repository, family: Family) -> di
         return context | {"problem": error.message}
     line = family.line(answer.body["variant"])
     context |= {"fit": answer.body, "line": line, "revision": answer.body["revision"]}
+    actor = actor_of(request)
+    if not actor.is_anonymous and can_save_budgets(actor, repository):
+        saved = saved_budgets(actor, repository)
+        context |= {
+            "can_save": True,
+            "saved": saved,
+            "is_saved": any(row.budget == answer.body["budget"] for row in saved),
+        }
     if line is not None:
         paths = [component["path"] for component in line.variant.components] or [
             file["path"] for file in line.variant.files[:1]

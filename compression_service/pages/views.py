@@ -13,11 +13,13 @@ from compression_service.pages import devices as device_pages
 from compression_service.pages import fit, progress, variants
 from compression_service.pages import ledger as ledger_page
 from compression_service.pages import variant as variant_page
+from compression_service.selection.saved import drop_budget, save_budget
 from compression_service.variants.services import catalogue_version
 from models_registry.accounts.policies import can_write
 from models_registry.errors import Conflict
 from models_registry.pages.links import repository_link
 from models_registry.pages.places import actor_of, frame
+from models_registry.pages.views.account import signed_in
 from models_registry.repos.models import RepoType
 from models_registry.repos.services import find_repository
 
@@ -79,6 +81,22 @@ def live_progress(request: HttpRequest, kind: RepoType, namespace: str, name: st
             if html is not None:
                 parts.append(render_to_string("fit_pages/swapped.html", {"name": name_, "html": html}))
     return HttpResponse("\n".join(parts))
+
+
+@signed_in
+@require_POST
+def budgets(request: HttpRequest, kind: RepoType, namespace: str, name: str) -> HttpResponse:
+    """Save a budget on a model, or (`drop`) take it away; then show the model again."""
+    actor = actor_of(request)
+    repository = find_repository(actor, kind, f"{namespace}/{name}")
+    budget = request.POST.get("budget", "")
+    if request.POST.get("drop"):
+        drop_budget(actor, repository, budget)
+        messages.success(request, "The saved budget is taken away.")
+    else:
+        save_budget(actor, repository, budget)
+        messages.success(request, "Saved. Your webhooks which watch this model are told when its answer changes.")
+    return redirect(f"{repository_link(repository)}#fit")
 
 
 @require_POST

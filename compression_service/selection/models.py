@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from models_registry.accounts.models import User
 from models_registry.repos.models import Repository
 
 # One index an order of offers.py, each holding all that the usual limits ask about.
@@ -24,6 +25,26 @@ class FitAnswer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.budget} of {self.repository}"
+
+
+class SavedBudget(models.Model):
+    """A budget which somebody saved on a model, with the answer of which they know (saved.py)."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="saved_budgets", db_index=False)
+    repository = models.ForeignKey(Repository, models.CASCADE, related_name="saved_budgets")
+    budget = models.CharField(max_length=400, blank=True, help_text="in its canonical form; empty for `fit@` alone")
+    variant = models.CharField(max_length=80, blank=True, help_text="empty: nothing fits")
+    commit = models.CharField(max_length=40, blank=True)
+    answer = models.CharField(max_length=8)
+    checked_version = models.PositiveIntegerField(help_text="of the catalogue, when it was looked at last")
+    told_at = models.DateTimeField(null=True, blank=True, help_text="when the answer changed last")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "repository", "budget"], name="one_saved_budget")]
+
+    def __str__(self) -> str:
+        return f"{self.budget or 'the default budget'} of {self.repository} for {self.user}"
 
 
 class Offer(models.Model):

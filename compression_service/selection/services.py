@@ -85,6 +85,12 @@ def answer_budget(repository: Repository, budget: Budget, *, remember: bool = Fa
     return Answer(body, fit.commit)
 
 
+def choose_now(repository: Repository, budget: Budget) -> Fit:
+    """The choice as the catalogue stands, whatever a pull under way still gets."""
+    version, device, _ = standing(repository, budget.canonical)
+    return _choose(repository, budget, version, device)
+
+
 def _choose(repository: Repository, budget: Budget, version: int, device: str) -> Fit:
     """choose() for a catalogue as it stands, remembered."""
     today = timezone.now()

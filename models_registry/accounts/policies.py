@@ -180,6 +180,11 @@ def can_send_measurements(actor: Actor, repository) -> bool:
     return can_discuss(actor, repository) and can_read_files(actor, repository)
 
 
+def can_save_budgets(actor: Actor, repository) -> bool:
+    """Save a budget on a model, to be told of better variants: whoever may take part."""
+    return can_discuss(actor, repository)
+
+
 def can_open_pull_request(actor: Actor, repository) -> bool:
     """Propose a change: a pull request shows the files, so they must be readable."""
     return can_discuss(actor, repository) and can_read_files(actor, repository)

@@ -25,13 +25,15 @@ def record(
     more: Callable[[], dict[str, Any]],
     *,
     before: tuple[str, Namespace] | None = None,
+    owner: int | None = None,
 ) -> None:
     """Queue an event for everyone who watches the repository or its owner and may read it.
 
     `more` gives the payload beside `event`; it is asked only when somebody watches. `before`: the name and owner which
-    it had until a move; who watches those is told, too.
+    it had until a move; who watches those is told, too. `owner`: the user whose webhooks alone are told.
     """
-    webhooks = list(_watching(repository, domain, before)[:MAX_WEBHOOKS_AN_EVENT])
+    watching = _watching(repository, domain, before)
+    webhooks = list((watching if owner is None else watching.filter(owner=owner))[:MAX_WEBHOOKS_AN_EVENT])
     if not webhooks:
         return
     now = timezone.now()

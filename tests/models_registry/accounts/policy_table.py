@@ -83,8 +83,8 @@ GROUPS = {
     "manage": "settings, delete",
     "gate": "see access requests, let people in",
     "move": "rename it, or move it to another namespace",
-    "discuss": "open discussions, comment, like",
-    "propose": "open a pull request, and send files for it",
+    "discuss": "open discussions, comment, like, save budgets",
+    "propose": "open a pull request and send files for it, send measurements",
     "settle": "rename and close discussions of others, push to their pull requests, merge",
     "send": "send contents by LFS, for a commit or for a pull request",
     "reword": "change somebody else's words",
@@ -366,9 +366,21 @@ def comment(on: Stage) -> Any:
     return on.post(on.api(f"/discussions/{on.others_discussion}/comment"), {"comment": "more words"})
 
 
+@act("discuss")
+def save_a_budget(on: Stage) -> Any:
+    return on.post(on.api("/budgets"), {"budget": "memory=1GB"})
+
+
 @act("propose")
 def open_a_pull_request(on: Stage) -> Any:
     return on.post(on.api("/discussions"), {"title": "An offer", "description": "words", "pullRequest": True})
+
+
+@act("propose")
+def send_measurements(on: Stage) -> Any:
+    """Nothing is in it: 400 is the answer to whoever may send."""
+    answer = on.post(on.api("/measurements"), {})
+    return 200 if answer.status_code == 400 else answer
 
 
 @act("propose")

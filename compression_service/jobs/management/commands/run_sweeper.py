@@ -19,6 +19,7 @@ from compression_service.jobs.models import Job, Worker
 from compression_service.jobs.services import after_failure, announce
 from compression_service.selection.estimating import refit
 from compression_service.selection.offers import refresh_lagging
+from compression_service.selection.saved import tell_of_better
 
 logger = logging.getLogger(__name__)
 STAGING_LIVES_S = 24 * 3600
@@ -41,6 +42,7 @@ class Command(BaseCommand):
                 leases.sweep(announce, after_failure)
                 refresh_lagging()
                 refit()
+                tell_of_better()
                 _clear_up()
             except DatabaseError:
                 logger.exception("the sweep was cut short; the next one goes on")
