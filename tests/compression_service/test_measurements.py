@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from compression_service.devices import measurements, records
 from compression_service.devices.models import Device, Measurement
+from compression_service.engine.measure import session
 from compression_service.variants.models import Catalogue, Footprint, Variant
 from models_registry.accounts.throttles import Limit
 from tests.factories import make_family, make_user
@@ -106,6 +107,10 @@ def test_the_variant_s_page_shows_marks_and_flags(as_alice, as_bob, visitor, fam
     assert "alices-laptop" in page and "reported" in page and "disputed" in page and ">verified<" in page
     Footprint.objects.update(noisy=True)
     assert ">verified<" not in visitor.get("/alice/m/variants/int8").content.decode()
+
+
+def test_what_this_hub_s_own_client_sends_is_understood():
+    assert records.HARNESSES[-1] == session.HARNESS_VERSION
 
 
 def changed(path, value):
