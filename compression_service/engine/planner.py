@@ -64,6 +64,14 @@ RULES = (
     Rule("prune-layers-20+int8", "prune-neurons-25+int8", below=0.99, why="whole layers lose more than channels"),
     Rule("prune-neurons-25", "prune-neurons-25+int8", below=0.88, why="it is the channels which are missed"),
     Rule("prune-2of4+int8", "prune-50-compensated", below=0.92, why="a fixed pattern would lose more"),
+    Rule("prune-threshold", "prune-50-compensated", above=0.98, why="it has more zeros and little is lost"),
+    Rule(
+        "prune-50",
+        "prune-50-compensated",
+        above=0.9,
+        why="it has the same zeros, and the other weights make up for them",
+    ),
+    Rule("prune-50+int8", "prune-2of4+int8", above=0.9, why="it has as many zeros, compensated"),
     Rule("prune-50", "prune-threshold", below=0.92, why="half of the weights are more than those under the threshold"),
     Rule("prune-50+int8", "prune-50", below=0.91, why="8 bits would lose more"),
 )

@@ -20,7 +20,7 @@ from compression_service.engine import graph
 Feed = dict[str, np.ndarray]
 ROWS = 2**18  # of a layer over all inputs: a convolution sees every position, and more of them teach nothing new
 ROWS_A_FEED = (256, 4096)  # least and most
-FEWEST_FEEDS, ROWS_AN_UNKNOWN = 256, 64  # after so many inputs, and rows for each column, a layer is known well enough
+FEWEST_FEEDS, ROWS_AN_UNKNOWN = 256, 16  # after so many inputs, and rows for each column, a layer is known well enough
 GATHERED_ROWS = 4096
 GROUP_LIMIT_BYTES = 768 * 1024 * 1024
 
