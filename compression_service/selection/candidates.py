@@ -31,6 +31,7 @@ class Figures:
     energy_mj: float | None = None
     energy_method: str | None = None  # meter, rapl, nvml, estimate
     estimated_from: str | None = None  # the device whose record was scaled
+    estimated_by: str | None = None  # a variant of the same model which was measured in both places
     estimate_error: float | None = None  # p90 of it on devices left out; None: never measured
     ran_within_bytes: int | None = None  # a limit under which it really ran
     measured_at: datetime | None = None
@@ -55,9 +56,10 @@ class Figures:
     def _estimate_in_words(self) -> str:
         if self.estimated_from is None:
             return "they are estimated from another device"
+        by = f" by the ratio of {self.estimated_by}" if self.estimated_by else ""
         if self.estimate_error is None:
-            return f"they are estimated from {self.estimated_from}, and nobody measured how wrong that is"
-        return f"they are estimated from {self.estimated_from}, 9 of 10 within {self.estimate_error:.0%} in tests"
+            return f"they are estimated from {self.estimated_from}{by}, and nobody measured how wrong that is"
+        return f"they are estimated from {self.estimated_from}{by}, 9 of 10 within {self.estimate_error:.0%} in tests"
 
     @property
     def doubt(self) -> str:

@@ -5,11 +5,14 @@ A latency is taken for calls + bytes of weights moved + computing. With S = spee
 c (calls an inference) and b (how often the weights are moved) are fitted on variants which were measured on several
 devices, by least squares of the relative error; so is the share of int8 speed in S for quantized variants. The error is
 measured by leaving one device out at a time. Memory is carried over as it is.
+
+Where another variant of the same model was measured in both places, its ratio is taken instead (`by_sibling`): it holds
+all that the law above leaves out. Its own error is measured by leaving each variant out.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import permutations, product
 from math import log
 from statistics import median
 from typing import Any
@@ -45,6 +48,8 @@ class Taken:
     size_bytes: int
     p90_ms: float
     peak_memory_bytes: int
+    family: str = ""  # variants of the same source model share it
+    is_source: bool = False  # the source model itself
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Model:
     pairs: int = 0
     latency_error: dict[str, float] | None = None  # {"median", "p90", "count"} of |estimate / measured - 1|
     memory_error: dict[str, float] | None = None
+    sibling_error: dict[str, float] | None = None  # by `by_sibling`, each variant left out in turn
 
 
 def speeds_of(profile: dict[str, Any], threads: int) -> Speeds | None:
@@ -98,6 +104,22 @@ def latency_ms(model: Model, taken: Taken, there: Speeds, here: Speeds) -> float
     return max(LEAST_LATENCY_MS, computed * faster + calls_here + moved / here.copy_gb_s)
 
 
+def by_sibling(taken: Taken, sibling_there: Taken, sibling_here: Taken, int8_ratio: float = 1.0) -> float:
+    """The p90 here of what was taken there, where another variant of the same model was measured in both places.
+
+    Ratios travel between machines, times do not (measuring.md §1.5). `int8_ratio`: how much faster 8-bit integers
+    become from there to here than floats do, for a variant which computes in the other one of the two.
+    """
+    return max(LEAST_LATENCY_MS, taken.p90_ms * sibling_here.p90_ms / sibling_there.p90_ms * int8_ratio)
+
+
+def int8_ratio(taken: Taken, sibling: Taken, there: Speeds | None, here: Speeds | None, int8_share: float) -> float:
+    """For `by_sibling`; 1 where the speeds of one of the devices are not known."""
+    if there is None or here is None or taken.is_int8 == sibling.is_int8:
+        return 1.0
+    return _faster(taken, there, here, int8_share) / _faster(sibling, there, here, int8_share)
+
+
 def fit(records: Sequence[Taken], speeds: dict[tuple[str, int], Speeds]) -> Model:
     """The model of these records, with its error by leaving one device out."""
     model = _fitted(records, speeds)
@@ -113,7 +135,29 @@ def fit(records: Sequence[Taken], speeds: dict[tuple[str, int], Speeds]) -> Mode
                 estimate = latency_ms(blind, other, speeds[other.device, other.threads], here)
                 latency.append(abs(estimate / record.p90_ms - 1))
                 memory.append(abs(other.peak_memory_bytes / record.peak_memory_bytes - 1))
-    return replace(model, latency_error=_summary(latency), memory_error=_summary(memory))
+    return replace(
+        model, latency_error=_summary(latency), memory_error=_summary(memory),
+        sibling_error=_summary(_sibling_errors(records, speeds, model.int8_share)),
+    )  # fmt: skip
+
+
+def _sibling_errors(records: Sequence[Taken], speeds: dict[tuple[str, int], Speeds], int8_share: float) -> list[float]:
+    """Each variant left out on each device which measured its source, estimated from each other one that has both."""
+    sources = {(one.device, one.threads, one.family): one for one in records if one.is_source}
+    by_variant: dict[tuple[str, int], list[Taken]] = {}
+    for one in records:
+        if not one.is_source:
+            by_variant.setdefault((one.variant, one.threads), []).append(one)
+    errors = []
+    for same in by_variant.values():
+        for here, there in permutations(same, 2):
+            own, other = (sources.get((one.device, one.threads, one.family)) for one in (here, there))
+            if own is None or other is None:
+                continue
+            from_, to = (speeds.get((one.device, one.threads)) for one in (there, here))
+            estimate = by_sibling(there, other, own, int8_ratio(there, other, from_, to, int8_share))
+            errors.append(abs(estimate / here.p90_ms - 1))
+    return errors
 
 
 def nearest(found: Iterable[Taken], speeds: dict[tuple[str, int], Speeds], here: Speeds) -> Taken | None:
@@ -136,6 +180,16 @@ def estimated(
         there, device=device, trust="estimated", noisy=False, stale=False, p90_ms=p90_ms, load_warm_ms=None,
         throughput_per_s=1000 / p90_ms if p90_ms else None, energy_mj=None, energy_method=None, ran_within_bytes=None,
         estimated_from=there.device, estimate_error=error, measured_at=None,
+    )  # fmt: skip
+
+
+def estimated_by_sibling(there: Figures, sibling: str, device: str, p90_ms: float, model: Model) -> Figures:
+    """The figures of a candidate on `device`, where `sibling` was measured in both places."""
+    error = None if model.sibling_error is None else model.sibling_error["p90"]
+    return replace(
+        there, device=device, trust="estimated", noisy=False, stale=False, p90_ms=p90_ms, load_warm_ms=None,
+        throughput_per_s=1000 / p90_ms, energy_mj=None, energy_method=None, ran_within_bytes=None,
+        estimated_from=there.device, estimated_by=sibling, estimate_error=error, measured_at=None,
     )  # fmt: skip
 
 

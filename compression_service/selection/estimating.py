@@ -29,7 +29,73 @@ def with_estimates(candidates: list[Candidate], device: str, threads: int) -> li
     model = current_model()
     profiles = dict(Device.objects.values_list("name", "profile"))
     speeds = {name: found for name, profile in profiles.items() if (found := estimates.speeds_of(profile, threads))}
-    return [_with_estimate(one, target.name, target.profile, threads, model, profiles, speeds) for one in candidates]
+    measured = _measured_there(candidates, target.name, threads)
+    made = []
+    for one in candidates:
+        by_ratio = (
+            None
+            if one.name in measured
+            else _by_sibling(one, candidates, measured, (target.name, threads), model, speeds)
+        )
+        if by_ratio is not None:
+            made.append(replace(one, footprints=(*one.footprints, by_ratio)))
+        else:
+            made.append(_with_estimate(one, target.name, target.profile, threads, model, profiles, speeds))
+    return made
+
+
+def _measured_there(candidates: list[Candidate], device: str, threads: int) -> dict[str, Figures]:
+    """By name: quiet and fresh records of this place, whoever took them."""
+    found: dict[str, list[Figures]] = {}
+    for one in candidates:
+        for record in one.footprints:
+            usable = record.p90_ms and not record.noisy and not record.stale
+            if usable and (record.device, record.threads) == (device, threads):
+                found.setdefault(one.name, []).append(record)
+    return {name: best_record(records) for name, records in found.items()}
+
+
+def _by_sibling(
+    candidate: Candidate, candidates: list[Candidate], measured: dict[str, Figures], place: tuple[str, int],
+    model: estimates.Model, speeds: dict[str, estimates.Speeds],
+) -> Figures | None:  # fmt: skip
+    """By the ratio of a variant which was measured here and where this one was: the source if it can be, else the first
+    by name; the device on which both have records, the first by name."""
+    if candidate.status != "ready" or any((one.device, one.threads) == place for one in candidate.footprints):
+        return None
+    own = _proven(candidate, place[1])
+    siblings = sorted((one for one in candidates if one.name in measured), key=lambda s: (not s.is_baseline, s.name))
+    for sibling in siblings:
+        theirs = _proven(sibling, place[1])
+        for device in sorted(own.keys() & theirs.keys()):
+            here = measured[sibling.name]
+            mine, other, own_here = (
+                _taken(name, figures)
+                for name, figures in (
+                    (candidate.name, own[device]),
+                    (sibling.name, theirs[device]),
+                    (sibling.name, here),
+                )
+            )
+            ratio = estimates.int8_ratio(mine, other, speeds.get(device), speeds.get(here.device), model.int8_share)
+            p90_ms = estimates.by_sibling(mine, other, own_here, ratio)
+            return estimates.estimated_by_sibling(own[device], sibling.name, here.device, p90_ms, model)
+    return None
+
+
+def _proven(candidate: Candidate, threads: int) -> dict[str, Figures]:
+    found: dict[str, list[Figures]] = {}
+    for record in candidate.footprints:
+        if record.threads == threads and record.is_proven and record.p90_ms:
+            found.setdefault(record.device, []).append(record)
+    return {device: best_record(records) for device, records in found.items()}
+
+
+def _taken(name: str, figures: Figures) -> estimates.Taken:
+    return estimates.Taken(
+        name, estimates.is_int8(name), figures.device, figures.threads, figures.size_bytes or 0, figures.p90_ms or 0.0,
+        figures.peak_memory_bytes or 0,
+    )  # fmt: skip
 
 
 def _with_estimate(
@@ -93,8 +159,12 @@ def _records() -> tuple[list[estimates.Taken], dict[tuple[str, int], estimates.S
     ).order_by("-measured_at")  # fmt: skip
     found: dict[tuple[int, str, int], estimates.Taken] = {}
     columns = ("variant_id", "variant__name", "device__name", "threads", "size_bytes", "p90_ms", "peak_memory_bytes")
-    for pk, name, device, threads, size, p90_ms, memory in rows.values_list(*columns)[:MOST_RECORDS]:
-        taken = estimates.Taken(str(pk), estimates.is_int8(name), device, threads, size, p90_ms, memory)
+    for pk, name, device, threads, size, p90_ms, memory, family in rows.values_list(*columns, "variant__source_id")[
+        :MOST_RECORDS
+    ]:
+        taken = estimates.Taken(
+            str(pk), estimates.is_int8(name), device, threads, size, p90_ms, memory, str(family), name == "onnx"
+        )
         found.setdefault((pk, device, threads), taken)
     shared: dict[tuple[int, int], set[str]] = {}
     for pk, device, threads in found:

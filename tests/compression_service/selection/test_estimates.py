@@ -54,6 +54,36 @@ def test_the_error_is_that_of_devices_which_were_not_seen():
     assert quiet.latency_error["median"] < 0.15 < noisy.latency_error["p90"]
 
 
+def test_a_source_measured_in_both_places_tells_more_than_any_law():
+    """Devices which the law does not describe: each has a factor of its own for each model."""
+    rng, found = random.Random(1), []
+    for number in range(8):
+        for name in DEVICES:
+            own = rng.uniform(0.3, 3.0)
+            for variant, share in (("onnx", 1.0), ("fp16", 0.8), ("int8", 0.4)):
+                p90 = own * share * (1 + number)
+                found.append(
+                    Taken(f"{number}{variant}", False, name, 1, 10**6, p90, 60 * MB, str(number), variant == "onnx")
+                )
+    model = estimates.fit(found, SPEEDS)
+    assert model.sibling_error["p90"] < 1e-9 < 0.3 < model.latency_error["median"]
+    assert model.sibling_error["count"] == 8 * 2 * 4 * 3, "each variant but the source, from each device to each other"
+    assert estimates.fit([one for one in found if not one.is_source], SPEEDS).sibling_error is None
+
+
+def test_integers_become_faster_by_a_ratio_of_their_own():
+    one, source = Taken("q", True, "fast", 1, 1, 4.0, 1), Taken("s", False, "fast", 1, 1, 8.0, 1)
+    here = Taken("s", False, "slow", 1, 1, 80.0, 1)
+    fast, slow = DEVICES["fast"], DEVICES["slow"]
+    assert estimates.by_sibling(one, source, here) == 40.0
+    ratio = estimates.int8_ratio(one, source, fast, slow, 1.0)
+    assert ratio == pytest.approx((300 / 15) / (100 / 10)), "8-bit integers lose more than floats from fast to slow"
+    assert (
+        estimates.int8_ratio(one, source, fast, slow, 0.0) == estimates.int8_ratio(one, source, None, slow, 1.0) == 1.0
+    )
+    assert estimates.int8_ratio(source, source, fast, slow, 1.0) == 1.0
+
+
 def test_nothing_to_fit_on_is_no_error_and_says_that_it_was_not_measured():
     model = estimates.fit([one for one in records() if one.device == "fast"], SPEEDS)
     assert model == Model() and model.latency_error is None
@@ -138,3 +168,27 @@ def test_the_sweeper_fits_once_there_are_two_devices_and_the_error_is_shown(anon
     body = fit(anonymous, "device=slow&memory=1GB")
     assert body["figures"]["estimated_from"] == "middle" and body["figures"]["estimate_error"] is not None
     assert any("in tests" in reason for reason in body["reasons"])
+
+
+def test_a_variant_is_estimated_by_the_ratio_of_its_source_on_both_devices(anonymous, model):
+    """Also where nobody measured the device's speeds."""
+    made = make_family(model, {"onnx": (400_000, 4.0, 100 * MB, 1.0), "fp16": (200_000, 2.0, 80 * MB, 0.999)})
+    there = record_device("their-box", {"cores": 2}, Device.Origin.SENT)
+    source = Footprint.objects.get(variant__name="onnx")
+    source.pk, source.device, source.p90_ms, source.trust = None, there, 12.0, "reported"
+    source.save()
+    Catalogue.objects.update(version=99)
+    SpeedModel.objects.create(
+        fitted=vars(Model(pairs=4, sibling_error={"median": 0.02, "p90": 0.07, "count": 9})),
+        newest_record=made.created_at,
+    )
+    body = anonymous.get("/api/models/alice/m/fit?device=their-box&latency=7ms").json()
+    assert (body["variant"], body["answer"]) == ("fp16", "likely")
+    assert body["figures"]["p90_ms"] == 6.0 and body["figures"]["estimated_by"] == "onnx"
+    reasons = " ".join(body["reasons"])
+    assert "estimated from test-2c by the ratio of onnx, 9 of 10 within 7%" in reasons
+    source.noisy = True
+    source.save()
+    Catalogue.objects.update(version=100)
+    body = anonymous.get("/api/models/alice/m/fit?device=their-box&latency=7ms").json()
+    assert body["answer"] == "none", "a disturbed record gives no ratio"
