@@ -14,9 +14,9 @@ from models_registry.accounts.policies import can_read, can_read_files, can_uplo
 from models_registry.accounts.tokens import actor_of_claims, claims_of
 from models_registry.community.discussions import pulls
 from models_registry.community.discussions.offers import offer_blob, offered
-from models_registry.errors import BadRequest, Forbidden, NotFound
+from models_registry.errors import BadRequest, Forbidden, NotFound, TooLarge
 from models_registry.hfapi import lfs_parts
-from models_registry.hfapi.base import HubView, body_stream, endpoint, json_object, parse_json
+from models_registry.hfapi.base import MAX_JSON_BYTES, HubView, body_stream, endpoint, json_object, parse_json
 from models_registry.repos.gating import require_files
 from models_registry.repos.models import Repository, RepositoryBlob, RepoType
 from models_registry.repos.quotas import require_room
@@ -159,7 +159,10 @@ def _taken(request: HttpRequest, actor: Actor, repository: Repository, claims: d
         return HttpResponse(headers={"ETag": f'"{lfs_parts.take_part(repository, claims, stream)}"'})
     elif claims["operation"] == "complete":
         if not _has_arrived(actor, repository, claims["oid"]):  # else the answer was lost, and it is asked again
-            data = parse_json(request.body or b"{}", "The body is not valid JSON.")
+            stream, announced = body_stream(request)
+            if (announced or 0) > MAX_JSON_BYTES:
+                raise TooLarge(f"The body is larger than {MAX_JSON_BYTES:,} bytes.")
+            data = parse_json(stream.read(MAX_JSON_BYTES) or b"{}", "The body is not valid JSON.")
             if not isinstance(data, dict):
                 raise BadRequest("The body must be a JSON object.")
             lfs_parts.complete(repository, claims, data, lambda blob: _show(actor, repository, blob))

@@ -28,7 +28,7 @@ from models_registry.storage.services import announce, staged
 from models_registry.xet.events import file_registered, xorb_received
 from models_registry.xet.formats.answers import noted_chunks
 from models_registry.xet.formats.errors import XetFormatError
-from models_registry.xet.formats.files import decode_segments, file_sha256, verify_file
+from models_registry.xet.formats.files import check_work, decode_segments, file_sha256, segments_between, verify_file
 from models_registry.xet.formats.hashes import HASH_BYTES, hash_to_hex
 from models_registry.xet.formats.shard import Segment, ShardFile, parse_shard
 from models_registry.xet.formats.xorb import XorbIndex, read_xorb
@@ -140,11 +140,15 @@ def take_shard(grant: Grant, body: bytes) -> int:
     """
     _require_write(grant)
     try:
-        files = parse_shard(body)
+        files = list({file.file_hash_hex: file for file in parse_shard(body)}.values())
     except XetFormatError as error:
         raise BadRequest(str(error)) from error
     names = {segment.xorb_hash_hex for file in files for segment in file.segments}
     indexes = _readable_indexes(grant, names)
+    try:
+        check_work(files, indexes)
+    except XetFormatError as error:
+        raise BadRequest(str(error)) from error
     _require_room(grant, files)
     for file in files:
         sha256 = _verified_sha256(grant, file, indexes)
@@ -159,6 +163,8 @@ def take_shard(grant: Grant, body: bytes) -> int:
 def read_xet_range(blob: Blob, start: int, length: int) -> Iterator[bytes]:
     """Bytes of a file kept as xorbs, decoded while they are read."""
     segments = [Segment(*term) for term in XetFile.objects.values_list("terms", flat=True).get(hash=blob.xet_hash)]
+    # Of a large file a small range touches few xorbs, and only their tables are needed.
+    segments, start = segments_between(segments, start, start + length)
     rows = Xorb.objects.filter(hash__in={segment.xorb_hash_hex for segment in segments})
     indexes = {hash_: XorbIndex.from_bytes(bytes(index)) for hash_, index in rows.values_list("hash", "index")}
     return decode_segments(segments, indexes, open_xorb, start, start + length)

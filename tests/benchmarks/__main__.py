@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks import git, models, registry, storage
+from tests.benchmarks import delivery, git, memory, models, registry, repush, storage
 from tests.live.hub_process import Hub
 
 
@@ -21,7 +21,9 @@ def main() -> None:
     parser.add_argument("databases", nargs="*", default=["sqlite", "postgresql"])
     parser.add_argument("--skip-models", action="store_true", help="leave out push-to-variants")
     parser.add_argument("--only-git", action="store_true", help="nothing but clone and push")
-    parser.add_argument("--only-storage", action="store_true", help="nothing but large files in and out")
+    parser.add_argument(
+        "--only-storage", action="store_true", help="nothing but large files in and out, beside nginx too"
+    )
     options = parser.parse_args()
     print(f"{'database':<10} {'what':<44} {'each':>13} {'':>14}   ratio to the yardstick of the same run")
     for database in options.databases:
@@ -29,7 +31,8 @@ def main() -> None:
             if hub is None:
                 continue
             if not options.only_git:
-                storage.run(database, hub)
+                for part in (storage, delivery, repush, memory):
+                    part.run(database, hub)
             if options.only_storage:
                 continue
             if not options.only_git:

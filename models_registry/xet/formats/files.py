@@ -10,7 +10,28 @@ from models_registry.xet.formats.hashes import HASH_BYTES, file_hash, hash_to_he
 from models_registry.xet.formats.shard import Segment, ShardFile
 from models_registry.xet.formats.xorb import XorbIndex, decode_chunks
 
+# What a shard may cost beyond what was sent for it: a file of 16 GiB of zeros passes, and seconds of work.
+FREE_CHUNKS, MOST_REPEATS = 128 * 1024, 4
+FREE_BYTES, MOST_EXPANSION = 16 * 1024**3, 256
+
 OpenXorb = Callable[[str], AbstractContextManager[BinaryIO]]  # a xorb's hash_hex → its serialized bytes, seekable
+
+
+def check_work(files: Sequence[ShardFile], xorb_index_by_hash: Mapping[str, XorbIndex]) -> None:
+    """XetFormatError where to verify these files costs far more than to send what they are made of.
+
+    A shard of a few kB can name the chunks of one small xorb again and again; each is hashed and unpacked each time.
+    """
+    used = {segment.xorb_hash_hex for file in files for segment in file.segments}
+    chunks = sum(segment.end - segment.start for file in files for segment in file.segments)
+    held = sum(len(xorb_index_by_hash[name]) for name in used)
+    packed = sum(xorb_index_by_hash[name].serialized_length for name in used)
+    plain = sum(file.size_bytes for file in files)
+    if chunks > FREE_CHUNKS + MOST_REPEATS * held or plain > FREE_BYTES + MOST_EXPANSION * packed:
+        raise XetFormatError(
+            f"The files repeat the same chunks too often ({chunks:,} of {held:,} chunks, {plain:,} bytes): upload "
+            "fewer files at a time, or pack this one."
+        )
 
 
 def verify_file(file: ShardFile, xorb_index_by_hash: Mapping[str, XorbIndex]) -> int:
@@ -76,6 +97,20 @@ def decode_segments(
                         yield block
                     at += len(plain)
         position += segment.unpacked_bytes
+
+
+def segments_between(segments: Sequence[Segment], start_byte: int, end_byte: int) -> tuple[list[Segment], int]:
+    """The segments which a byte range touches, and where it starts counted from the first of them."""
+    found: list[Segment] = []
+    position, offset = 0, start_byte
+    for segment in segments:
+        after = position + segment.unpacked_bytes
+        if after > start_byte and position < end_byte:
+            if not found:
+                offset = start_byte - position
+            found.append(segment)
+        position = after
+    return found, offset
 
 
 def chunk_window(

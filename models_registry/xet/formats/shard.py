@@ -1,12 +1,14 @@
 """Uploaded shards: which xorb ranges make up which files (hub-docs docs/xet/shard.md)."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from models_registry.xet.formats.errors import XetFormatError
 from models_registry.xet.formats.hashes import HASH_BYTES, hash_to_hex
 
 SHARD_BODY_MAX_BYTES = 64 * 1024 * 1024
+SHARD_MAX_SEGMENTS = 256 * 1024  # runs of chunks of all files together
 SHARD_MAX_CHUNKS = 8 * 1024 * 1024  # chunks that all files together may refer to: 512 GiB in chunks of 64 KiB
 
 TAG = b"HFRepoMetaData" + bytes.fromhex("00556967456a7b815783a5bdd95ccdd14aa9")
@@ -60,7 +62,12 @@ class Shard:
 
 def parse_shard(body: bytes | memoryview) -> list[ShardFile]:
     """The files that an uploaded shard registers, in its order. XetFormatError when the body is no whole shard."""
-    return read_shard(body).files
+    reader = _opened(body)
+    files = _read_files(reader)
+    for _ in _xorb_blocks(reader):  # nothing is kept of them: they are what the sender says, and known already
+        pass
+    _require_end(reader)
+    return files
 
 
 def read_shard(body: bytes | memoryview) -> Shard:
@@ -68,6 +75,14 @@ def read_shard(body: bytes | memoryview) -> Shard:
 
     A footer, as older clients send it, is allowed and ignored.
     """
+    reader = _opened(body)
+    files = _read_files(reader)
+    xorbs = _read_xorbs(reader)
+    _require_end(reader)
+    return Shard(files, xorbs)
+
+
+def _opened(body: bytes | memoryview) -> "_Reader":
     if len(body) > SHARD_BODY_MAX_BYTES:
         raise XetFormatError("A shard may have 64 MiB at most; split the upload into smaller ones.")
     reader = _Reader(bytes(body))
@@ -78,21 +93,26 @@ def read_shard(body: bytes | memoryview) -> Shard:
         raise XetFormatError(f"The shard has version {version}; only version {VERSION} is known.")
     if footer_bytes not in (0, FOOTER_BYTES):
         raise XetFormatError("The shard states a footer of an unknown length; send it without one.")
-    files = _read_files(reader)
-    xorbs = _read_xorbs(reader)
-    if reader.left < footer_bytes or (reader.left and not footer_bytes):
+    reader.footer_bytes = footer_bytes
+    return reader
+
+
+def _require_end(reader: "_Reader") -> None:
+    if reader.left < reader.footer_bytes or (reader.left and not reader.footer_bytes):
         raise XetFormatError("The shard does not end where its last block ends; send it again.")
-    return Shard(files, xorbs)
 
 
 def _read_files(reader: "_Reader") -> list[ShardFile]:
     files: list[ShardFile] = []
-    chunks = 0
+    chunks = segment_count = 0
     while True:
         file_hash, flags, count, _ = reader.take("<32sIIQ", "file list")
         if file_hash == _BOOKEND_HASH:
             break
         reader.expect(count * (2 if flags & _WITH_VERIFICATION else 1), "file")
+        segment_count += count
+        if segment_count > SHARD_MAX_SEGMENTS:
+            raise XetFormatError("The shard has more than 262,144 runs of chunks; upload fewer files at a time.")
         segments = [_read_segment(reader) for _ in range(count)]
         chunks += sum(segment.end - segment.start for segment in segments)
         if chunks > SHARD_MAX_CHUNKS:
@@ -115,21 +135,30 @@ def _read_segment(reader: "_Reader") -> Segment:
 
 
 def _read_xorbs(reader: "_Reader") -> list[ShardXorb]:
-    xorbs: list[ShardXorb] = []
+    return [
+        ShardXorb(
+            hash_to_hex(xorb_hash),
+            unpacked_bytes,
+            serialized_bytes,
+            [reader.take("<32sII8x", "chunk entry", at + number * _ENTRY_BYTES) for number in range(count)],
+        )
+        for xorb_hash, count, unpacked_bytes, serialized_bytes, at in _xorb_blocks(reader)
+    ]
+
+
+def _xorb_blocks(reader: "_Reader") -> Iterator[tuple[bytes, int, int, int, int]]:
+    """(hash, chunks, plain bytes, packed bytes, where its chunk entries begin) of each xorb; the reader skips them."""
     while True:
         xorb_hash, _flags, count, unpacked_bytes, serialized_bytes = reader.take("<32sIIII", "xorb list")
         if xorb_hash == _BOOKEND_HASH:
-            break
-        reader.expect(count, "xorb")
-        chunks = [reader.take("<32sII8x", "chunk entry") for _ in range(count)]
-        xorbs.append(ShardXorb(hash_to_hex(xorb_hash), unpacked_bytes, serialized_bytes, chunks))
-    return xorbs
+            return
+        yield xorb_hash, count, unpacked_bytes, serialized_bytes, reader.skip(count, "xorb")
 
 
 class _Reader:
     def __init__(self, body: bytes) -> None:
         self._body = body
-        self._position = 0
+        self._position = self.footer_bytes = 0
 
     @property
     def left(self) -> int:
@@ -140,7 +169,16 @@ class _Reader:
         if entries * _ENTRY_BYTES > self.left:
             raise XetFormatError(f"The shard ends in the middle of a {what}; send it again.")
 
-    def take(self, layout: str, what: str) -> tuple:
+    def skip(self, entries: int, what: str) -> int:
+        """Go on behind so many entries; returns where they begin."""
+        self.expect(entries, what)
+        at = self._position
+        self._position += entries * _ENTRY_BYTES
+        return at
+
+    def take(self, layout: str, what: str, at: int | None = None) -> tuple:
+        if at is not None:
+            return struct.unpack_from(layout, self._body, at)
         if self.left < _ENTRY_BYTES:
             raise XetFormatError(f"The shard ends in the middle of its {what}; send it again.")
         values = struct.unpack_from(layout, self._body, self._position)

@@ -6,7 +6,7 @@ import json
 import pytest
 from django.test import Client
 
-from models_registry.hfapi import lfs_parts
+from models_registry.hfapi import lfs, lfs_parts
 from models_registry.repos.models import RepositoryBlob
 from tests import factories
 
@@ -90,6 +90,12 @@ def test_parts_which_make_another_file(as_alice, model, parts) -> None:
 def test_odd_completions(body: bytes, as_alice, model, parts) -> None:
     href = batch(as_alice, model).json()["objects"][0]["actions"]["upload"]["href"]
     assert Client().post(path_of(href), body, content_type="application/json").status_code == 400
+
+
+def test_a_completion_without_end(as_alice, model, parts, monkeypatch) -> None:
+    monkeypatch.setattr(lfs, "MAX_JSON_BYTES", 1000)
+    href = batch(as_alice, model).json()["objects"][0]["actions"]["upload"]["href"]
+    assert Client().post(path_of(href), b" " * 1001, content_type="application/json").status_code == 413
 
 
 def test_parts_only_for_those_who_know_them_and_files_which_are_worth_them(as_alice, model, parts) -> None:

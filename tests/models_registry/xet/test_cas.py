@@ -1,6 +1,7 @@
 """The CAS over HTTP, with one real upload of hf_xet 1.8.0: what verifies is kept, everything else is refused."""
 
 import hashlib
+import struct
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from models_registry.accounts.models import AccessToken
 from models_registry.repos.models import RepositoryBlob
 from models_registry.storage.models import Blob
 from models_registry.storage.services import get_blob, read_range
-from models_registry.xet.formats import read_shard, read_xorb
+from models_registry.xet import services
+from models_registry.xet.formats import hex_to_hash, read_shard, read_xorb
 from models_registry.xet.models import Realm, XetFile, Xorb
 from tests.factories import api_commit, client_of, make_repository
+from tests.models_registry.xet.xet_encoder import encode_shard
 
 SAMPLES = Path(__file__).parent / "samples"
 XORB = (SAMPLES / "hf_xet-1.8.0.xorb").read_bytes()
@@ -98,6 +101,28 @@ def test_a_shard_which_does_not_verify_leaves_nothing(anonymous, as_alice, model
 def test_a_shard_whose_xorb_was_never_sent(anonymous, as_alice, model):
     answer = send_shard(anonymous, token_of(as_alice))
     assert answer.status_code == 400 and "upload it again" in answer.json()["error"]
+
+
+def test_a_small_shard_which_would_cost_minutes_is_refused_at_once(anonymous, as_alice, model, monkeypatch):
+    headers = token_of(as_alice)
+    send(anonymous, headers)
+    chunks = len(read_xorb(XORB))
+    count = 128 * 1024 // chunks + 1000
+    segment = hex_to_hash(HASH) + struct.pack("<IIII", 0, 1, 0, chunks)
+    block = bytes(32) + struct.pack("<IIQ", 1 << 31, count, 0) + segment * count + bytes(48) * count
+    monkeypatch.setattr(services, "verify_file", None)  # not even begun
+    answer = send_shard(anonymous, headers, encode_shard([block], []))
+    assert answer.status_code == 400 and "repeat the same chunks" in answer.json()["error"]
+
+
+def test_a_file_named_twice_in_a_shard_is_verified_once(anonymous, as_alice, model):
+    headers = token_of(as_alice)
+    send(anonymous, headers)
+    at = 48
+    blocks = SHARD[at : SHARD.index(b"\xff" * 32 + bytes(16), at)]
+    twice = SHARD[:at] + blocks + SHARD[at:]
+    assert send_shard(anonymous, headers, twice).status_code == 200
+    assert XetFile.objects.count() == len(FILES)
 
 
 def test_knowing_a_hash_gives_nobody_anothers_bytes(anonymous, as_alice, as_bob, alice, bob):

@@ -10,6 +10,7 @@ from xet_encoder import SHARD_TAG, encode_file, encode_shard, encode_xorb, encod
 
 from models_registry.xet.formats import (
     Segment,
+    ShardFile,
     XetFormatError,
     decode_segments,
     file_sha256,
@@ -19,6 +20,8 @@ from models_registry.xet.formats import (
     read_xorb,
     verify_file,
 )
+from models_registry.xet.formats import shard as shard_format
+from models_registry.xet.formats.files import check_work, segments_between
 
 PLAINS = [b"first chunk", bytes(3000), b"third" * 50, b"4", b"the fifth one"]
 BODY = encode_xorb([(plain, number % 3) for number, plain in enumerate(PLAINS)])
@@ -161,3 +164,31 @@ def test_a_segment_without_chunks_is_refused():
     with pytest.raises(XetFormatError, match="without chunks"):
         parse_shard(encode_shard([block], []))
     assert Segment("0" * 64, 1, 0, 1).end == 1
+
+
+def test_more_runs_of_chunks_than_any_upload_has_are_refused(monkeypatch):
+    monkeypatch.setattr(shard_format, "SHARD_MAX_SEGMENTS", 2)
+    segment = bytes(32) + struct.pack("<IIII", 0, 1, 0, 1)
+    block = bytes(32) + struct.pack("<IIQ", 0, 3, 0) + 3 * segment
+    with pytest.raises(XetFormatError, match="runs of chunks"):
+        parse_shard(encode_shard([block], []))
+
+
+def test_files_which_cost_more_to_verify_than_to_send_are_refused_at_once():
+    name = next(iter(INDEXES))
+    runs = [Segment(name, sum(INDEXES[name].unpacked_lengths), 0, len(INDEXES[name]))] * 100_000
+    with pytest.raises(XetFormatError, match="repeat the same chunks"):
+        check_work([ShardFile("0" * 64, runs, None, None)], INDEXES)
+    large = [Segment(name, 2**32 - 1, 0, 1)] * 5
+    with pytest.raises(XetFormatError, match="repeat the same chunks"):
+        check_work([ShardFile("0" * 64, large, None, None)], INDEXES)
+    check_work(parse_shard(SHARD), INDEXES)
+
+
+@pytest.mark.parametrize(("start", "end", "names", "offset"), [
+    (0, 100, "abc", 0), (9, 10, "a", 9), (10, 11, "b", 0), (12, 35, "bc", 2), (29, 30, "b", 19), (60, 70, "", 60),
+])  # fmt: skip
+def test_the_segments_of_a_range(start, end, names, offset):
+    segments = [Segment("a", 10, 0, 1), Segment("b", 20, 0, 1), Segment("c", 30, 0, 1)]
+    found, at = segments_between(segments, start, end)
+    assert ("".join(segment.xorb_hash_hex for segment in found), at) == (names, offset)
