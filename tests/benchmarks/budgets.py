@@ -1,0 +1,202 @@
+"""Random budgets over real models with variants: do the variants which are pulled really fit, and were there better ones?
+
+python -m tests.benchmarks.budgets [--models 4] [--budgets 50] [--seconds 10] [--recipes-seconds 60] [--seed 0]
+
+Pushes the smallest ONNX models of ../shared/assets to a hub of its own, waits for their families, and asks for budgets
+drawn around the figures in their tables. REGRET: the answer is ranked below the best which a plain loop over the same table
+finds, or one of them says that nothing fits. VIOLATION: the pulled variant, measured again by the client, takes more memory
+or size than the budget, or its p90 lies beyond the budget by more than the published spread (p90 - p50). BAR: none of both.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.live.hub_process import PROJECT, Hub
+
+ASSETS = Path(__file__).resolve().parents[3] / "shared" / "assets" / "models"
+MEMORY_MARGIN, THREADS = 1.10, 1
+LIMITS = {"size": "size_bytes", "memory": "peak_memory_bytes", "latency": "p90_ms", "fidelity": "fidelity"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variant's figures in the one place of this hub."""
+
+    name: str
+    figures: dict[str, float]  # by LIMITS' values, and p50_ms
+    is_proven: bool
+
+
+@dataclass
+class Count:
+    budgets: int = 0
+    answered: int = 0
+    regrets: int = 0
+    measured: int = 0
+    violations: int = 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=int, default=4)
+    parser.add_argument("--budgets", type=int, default=50, help="of each model")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long a variant is timed, on the hub and again")
+    parser.add_argument("--recipes-seconds", type=int, default=60, help="processor time for each family")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    rng, total = random.Random(options.seed), Count()
+    paths = sorted(ASSETS.glob("*/*.onnx"), key=lambda path: path.stat().st_size)
+    with tempfile.TemporaryDirectory(prefix="fithub-budgets-") as folder:
+        settings = {"MEASURE_SECONDS": f"{options.seconds}", "ALLOWANCE_SECONDS": f"{options.recipes_seconds}"}
+        hub = Hub(Path(folder), **{f"FITHUB_{key}": value for key, value in settings.items()}).start()
+        client = install_client(Path(folder))
+        sys.path.insert(0, client)
+        # Windows of measuring are processes of their own: they too must find the client.
+        os.environ |= {"HF_ENDPOINT": hub.url, "HF_HOME": f"{folder}/home", "PYTHONPATH": client}
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        try:
+            hub.add_user("alice")
+            done = 0
+            for path in paths:
+                if done == options.models:
+                    break
+                name = f"alice/{path.parent.name}-{path.stem}".replace("_", "-")
+                rows = family(hub, name, path)
+                if len(rows) < 2:
+                    print(f"{name}: left out, {len(rows)} variants with figures")
+                    continue
+                done += 1
+                one = try_budgets(hub, name, rows, options, rng)
+                print(
+                    f"{name}: {len(rows)} variants, {one.budgets} budgets, {one.answered} answered, regret"
+                    f" {one.regrets}; {one.measured} pulled and measured again, violations {one.violations}", flush=True,
+                )  # fmt: skip
+                for key, value in vars(one).items():
+                    setattr(total, key, getattr(total, key) + value)
+        finally:
+            hub.stop()
+    print(
+        f"load average {os.getloadavg()[0]:.1f}; {total.budgets} budgets: violations {total.violations} of"
+        f" {total.measured} measured again (BAR 0), regret {total.regrets} (BAR 0)"
+    )
+
+
+def install_client(folder: Path) -> str:
+    """The client out of a copy (its link followed) in a folder of its own, where this environment's packages serve it."""
+    shutil.copytree(PROJECT / "client", folder / "source", ignore=shutil.ignore_patterns("__pycache__", "build"))
+    argv = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder / "client"), str(folder / "source")]
+    subprocess.run([sys.executable, *argv], check=True)
+    return str(folder / "client")
+
+
+def family(hub: Hub, name: str, path: Path) -> list[Row]:
+    """Push one model and wait; its ready variants with figures on this machine and one thread."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "model.onnx").write_bytes(path.read_bytes())
+        hub.push(name, Path(folder))
+    rows = []
+    for variant in hub.wait_family(name)["variants"]:
+        for record in variant["footprints"]:
+            latency = record["latency_ms"]
+            if variant["status"] == "ready" and record["threads"] == THREADS and latency["p90"] is not None:
+                figures = {key: record[key] for key in ("size_bytes", "peak_memory_bytes", "fidelity")}
+                figures |= {"p90_ms": latency["p90"], "p50_ms": latency["p50"]}
+                rows.append(Row(variant["name"], figures, not record["noisy"] and not record["stale"]))
+    return rows
+
+
+def try_budgets(hub: Hub, name: str, rows: list[Row], options: argparse.Namespace, rng: random.Random) -> Count:
+    count, chosen = Count(), dict[str, list[dict[str, float]]]()
+    for _ in range(options.budgets):
+        limits = drawn(rows, rng)
+        answer = hub.call("GET", f"/api/models/{name}/fit?" + "&".join(f"{k}={v!r}" for k, v in limits.items())).json()
+        best = brute_force(rows, limits)
+        count.budgets += 1
+        count.answered += answer["variant"] is not None
+        found = next((row for row in rows if row.name == answer["variant"]), None)
+        if (found is None) != (best is None) or (found and best and _rank(found) != _rank(best)):
+            count.regrets += 1
+            print(f"{name} {limits}: {answer['variant']}, but {best.name if best else 'nothing'} is best", flush=True)
+        if found:
+            chosen.setdefault(found.name, []).append(limits)
+    for variant, asked in chosen.items():
+        count.measured += 1
+        again = measured_again(name, variant, options.seconds)
+        published = next(row for row in rows if row.name == variant)
+        for limits in asked:
+            if broken := violated(limits, again, published):
+                count.violations += 1
+                print(f"{name} {variant} {limits}: {broken}", flush=True)
+    return count
+
+
+def drawn(rows: list[Row], rng: random.Random) -> dict[str, float]:
+    """One to four limits around figures of one of the variants: a little above, or below all of them."""
+    row = rng.choice(rows)
+    limits: dict[str, float] = {}
+    for key in rng.sample(sorted(LIMITS), rng.randint(1, len(LIMITS))):
+        figure = row.figures[LIMITS[key]]
+        if key == "fidelity":
+            limits[key] = round(max(0.5, figure - rng.choice((0.0, 0.001, 0.01))), 4)
+        elif key == "latency":
+            limits[key] = float(f"{figure * rng.uniform(0.7, 2):.4g}")
+        else:
+            limits[key] = int(figure * rng.uniform(0.9, 1.6))
+    return limits
+
+
+def brute_force(rows: list[Row], limits: dict[str, float]) -> Row | None:
+    """measuring.md §3 as a plain loop: hard limits, proven first, then fidelity, p90, memory, size."""
+    fitting = [row for row in rows if all(_passes(key, allowed, row) for key, allowed in limits.items())]
+    return min(fitting, key=_rank, default=None)
+
+
+def _passes(key: str, allowed: float, row: Row) -> bool:
+    figure = row.figures[LIMITS[key]]
+    if key == "fidelity":
+        return figure >= allowed
+    return figure * (MEMORY_MARGIN if key == "memory" else 1) <= allowed
+
+
+def _rank(row: Row) -> tuple[float, ...]:
+    figures = row.figures
+    return (
+        not row.is_proven,
+        -figures["fidelity"],
+        figures["p90_ms"],
+        figures["peak_memory_bytes"],
+        figures["size_bytes"],
+    )
+
+
+def measured_again(name: str, variant: str, seconds: float) -> dict[str, Any]:
+    from fithub import remeasuring
+
+    taken = remeasuring.measure(name, variant=variant, threads=THREADS, seconds=seconds)
+    return dict(next(record for record in taken["records"] if record["variant"] == variant))
+
+
+def violated(limits: dict[str, float], again: dict[str, Any], published: Row) -> str:
+    """In words, by which limits; empty when it keeps to all of them."""
+    spread_ms = published.figures["p90_ms"] - published.figures["p50_ms"]
+    p90_ms = again["latency_ms"]["p90"] or 0.0
+    found = {
+        "size": (again["size_bytes"], limits.get("size")),
+        "memory": (again["peak_memory_bytes"], limits.get("memory")),
+        "latency": (p90_ms, limits["latency"] + spread_ms if "latency" in limits else None),
+    }
+    words = [f"{key} {value:g} beyond {most:g}" for key, (value, most) in found.items() if most and value > most]
+    noise = f" (noisy: {again['noise']})" if again.get("noisy") else ""
+    return ", ".join(words) + noise if words else ""
+
+
+if __name__ == "__main__":
+    main()
