@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from compression_service.jobs.models import Job
@@ -44,6 +45,7 @@ def claim(job_id: int, worker: str) -> uuid.UUID | None:
         started_at=now,
         progress=0,
         message="",
+        processor_seconds=Coalesce(F("processor_seconds"), 0.0),  # a job which runs nothing costs nothing, and says so
     )
     return token if changed else None
 

@@ -35,7 +35,7 @@ class Job(models.Model):
     worker = models.CharField(max_length=100, blank=True)
     sandbox = models.CharField(max_length=100, blank=True, help_text="how untrusted files were held")
     processor_seconds = models.FloatField(
-        null=True, blank=True, help_text="of the sandbox, all attempts; null: none ran, or it was before this was kept"
+        null=True, blank=True, help_text="of the sandbox, all attempts; null: it was before this was kept"
     )
     energy_joules = models.FloatField(null=True, blank=True, help_text="by the machine's meter, idle subtracted")
     created_at = models.DateTimeField(auto_now_add=True)

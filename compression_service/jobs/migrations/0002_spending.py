@@ -18,6 +18,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='job',
             name='processor_seconds',
-            field=models.FloatField(blank=True, help_text='of the sandbox, all attempts; null: none ran, or it was before this was kept', null=True),
+            field=models.FloatField(blank=True, help_text='of the sandbox, all attempts; null: it was before this was kept', null=True),
         ),
     ]

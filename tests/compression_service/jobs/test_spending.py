@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from compression_service.engine.measure import harness, meter
-from compression_service.jobs import spending
+from compression_service.jobs import leases, spending
 from compression_service.jobs.models import Job
 
 
@@ -58,3 +58,15 @@ def test_light_jobs_share_the_machine_so_their_joules_are_not_told(job, monkeypa
     job.kind = "read_rows"
     spend(job, 1.0)
     assert (job.energy_joules, job.processor_seconds) == (None, 1.0)
+
+
+def test_a_job_which_runs_nothing_has_cost_nothing_and_one_of_before_is_not_known(job):
+    assert job.processor_seconds is None
+    assert leases.claim(job.pk, "worker")
+    job.refresh_from_db()
+    assert job.processor_seconds == 0.0
+    spend(job, 2.0)
+    Job.objects.update(state="queued")
+    assert leases.claim(job.pk, "another")
+    job.refresh_from_db()
+    assert job.processor_seconds == 2.0, "a second attempt forgets nothing of the first"
