@@ -3,14 +3,18 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Count, QuerySet, Sum
+from django.db import connection
+from django.db.models import Count, F, Max, QuerySet, Sum, Value
+from django.db.models.functions import Collate, StrIndex, Substr
 
 from models_registry.buckets.models import BucketFile
 from models_registry.errors import EntryNotFound
 from models_registry.repos.models import Repository
 
 _BATCH = 500
+_LAST = "\U0010ffff"
 
 
 @dataclass(frozen=True)
@@ -65,31 +69,35 @@ def list_files(bucket: Repository, prefix: str, after: str, limit: int) -> list[
     return found[:limit]
 
 
-def list_level(bucket: Repository, prefix: str) -> list[BucketFile | Folder]:
-    """What is seen at one level: files, and folders for what lies deeper.
+def list_level(bucket: Repository, prefix: str, after: str = "", limit: int | None = None) -> list[BucketFile | Folder]:
+    """What is seen at one level behind the path `after`, in order: files, and folders for what lies deeper.
 
     The prefix counts letter by letter: `logs` gives what is in the folder `logs`, and also `logs.json` and the folder
-    `logs_old`.
+    `logs_old`. The database groups by folder, so of a million files below them nothing is read here.
     """
-    folders: dict[str, Folder] = {}
-    shown: list[int] = []
-    rows = BucketFile.objects.filter(repository=bucket, path__startswith=prefix)
-    columns = rows.values_list("pk", "path", "uploaded_at", "blob__size_bytes")
-    for pk, path, uploaded_at, size in columns.iterator():
-        if not path.startswith(prefix):
-            continue
-        at = len(prefix) + (path[len(prefix) :].startswith("/") and not prefix.endswith("/") and bool(prefix))
-        name, slash, _ = path[at:].partition("/")
-        if not slash:
-            shown.append(pk)
-            continue
-        there = folders.get(path[:at] + name)
-        newest = max(there.uploaded_at, uploaded_at) if there else uploaded_at
-        folders[path[:at] + name] = Folder(path[:at] + name, newest, size + (there.size_bytes if there else 0))
-    files: list[BucketFile | Folder] = []
-    for start in range(0, len(shown), _BATCH):
-        files += _files(bucket).filter(pk__in=shown[start : start + _BATCH])
-    return sorted([*files, *folders.values()], key=lambda entry: entry.path)
+    entries: list[BucketFile | Folder] = []
+    for inside in (False, True) if prefix and not prefix.endswith("/") else (False,):
+        start = f"{prefix}/" if inside else prefix
+        last = start + _LAST * 1024  # no path is longer
+        rows = _files(bucket).annotate(ordered=_in_order(F("path"))).filter(ordered__gte=start, ordered__lte=last)
+        if not inside and prefix and not prefix.endswith("/"):
+            rows = rows.exclude(ordered__gte=f"{prefix}/", ordered__lte=f"{prefix}/{_LAST * 1024}")
+        rows = rows.annotate(slash=StrIndex(Substr("path", len(start) + 1), Value("/")))
+        entries += rows.filter(slash=0, ordered__gt=after).order_by("ordered")[:limit]
+        entries += _folders(rows.filter(slash__gt=0), len(start), after, limit)
+    return sorted(entries, key=lambda entry: entry.path)[:limit]
+
+
+def _folders(rows: QuerySet[BucketFile], skipped: int, after: str, limit: int | None) -> list[Folder]:
+    name = Substr("path", 1, F("slash") + Value(skipped - 1))
+    grouped = rows.annotate(name=_in_order(name)).filter(name__gt=after).order_by("name").values("name")
+    found = grouped.annotate(newest=Max("uploaded_at"), size=Sum("blob__size_bytes"))
+    return [Folder(row["name"], row["newest"], row["size"]) for row in found[:limit]]
+
+
+def _in_order(text: Any) -> Any:
+    """By code points, as Python and the cursors of listings: PostgreSQL's own order may be that of a language."""
+    return Collate(text, "C" if connection.vendor == "postgresql" else "BINARY")
 
 
 def _files(bucket: Repository) -> QuerySet[BucketFile]:

@@ -131,7 +131,7 @@ class BucketTree(BucketView):
         if recursive:
             entries = list(reading.list_files(bucket, prefix, after, limit + 1))
         else:
-            entries = [entry for entry in reading.list_level(bucket, prefix) if entry.path > after][: limit + 1]
+            entries = reading.list_level(bucket, prefix, after, limit + 1)
         response = Response([_entry(entry) for entry in entries[:limit]])
         if len(entries) > limit:
             query = {**request.query_params.dict(), "cursor": entries[limit - 1].path}

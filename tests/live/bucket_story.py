@@ -224,10 +224,15 @@ CHECKS = (
     a_file_system, many_files_in_pages, the_command_line, deletion,
 )  # fmt: skip
 
-if __name__ == "__main__":
-    for check in CHECKS:
+
+def run(checks: tuple[Callable[[], None], ...]) -> None:
+    for check in checks:
         try:
             check()
             print(json.dumps([check.__name__, "ok"]), flush=True)
         except Exception:
             print(json.dumps([check.__name__, traceback.format_exc()]), flush=True)
+
+
+if __name__ == "__main__":
+    run(CHECKS)

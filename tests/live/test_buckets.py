@@ -12,16 +12,17 @@ from tests.live.hub_process import Hub
 pytestmark = pytest.mark.live
 
 
-def test_what_the_stock_client_does_with_buckets(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("story", "checks"), [("bucket_story.py", 12), ("bucket_more.py", 6)])
+def test_what_the_stock_client_does_with_buckets(story: str, checks: int, hub: Hub, tmp_path: Path) -> None:
     environment = hub.client_environment(tmp_path / "home") | {"BOB": hub.tokens["bob"]}
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("bucket_story.py"))], env=environment, capture_output=True,
+        [sys.executable, str(Path(__file__).with_name(story))], env=environment, capture_output=True,
         text=True, check=False, timeout=600,
     )  # fmt: skip
     results = dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
     wrong = {name: text for name, text in results.items() if text != "ok"}
     assert not wrong, "\n".join(f"{name}:\n{text}" for name, text in wrong.items())
-    assert len(results) >= 12, done.stderr[-2000:]
+    assert len(results) == checks, done.stderr[-2000:]
 
 
 def test_a_bucket_of_others_is_not_there(hub: Hub) -> None:

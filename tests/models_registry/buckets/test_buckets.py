@@ -86,6 +86,21 @@ def test_listings(as_alice, filled):
     assert info["totalFiles"] == 3 and info["size"] == 2 * FIRST.size_bytes + SECOND.size_bytes
 
 
+def test_one_level_in_pages(as_alice, filled):
+    names = ["X/one", "x%/a", "x_/a", "x0/a", "x0/b", "x!", "xé/1/2", "x/z/9"]
+    assert batch(as_alice, *(add(name) for name in names)).status_code == 200
+    seen, url = [], "/api/buckets/alice/b/tree/x?recursive=false&limit=2"
+    while url:
+        answer = as_alice.get(url)
+        seen += [(row["type"], row["path"]) for row in answer.json()]
+        url = answer.get("Link", "").partition(">")[0].removeprefix("<http://testserver")
+    assert seen == [
+        ("file", "x!"), ("directory", "x%"), ("file", "x.txt"), ("file", "x/one.bin"), ("directory", "x/y"),
+        ("directory", "x/z"), ("directory", "x0"), ("directory", "x_"), ("directory", "xé"),
+    ]  # fmt: skip
+    assert tree(as_alice, recursive="false")[0] == ("directory", "X")
+
+
 def test_operations_succeed_and_fail_one_by_one(as_alice, filled):
     bad = [
         add("../out"), add("/abs"), add("a\\b"), add(""), {"type": "deleteFile", "path": "none"},
