@@ -20,6 +20,11 @@ from compression_service.engine import streamed
 FLOAT_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 SINGLE_FILE_LIMIT_BYTES = 1_900_000_000
 MAIN_DOMAINS = ("", "ai.onnx")
+_PACKED = (
+    TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32,
+    TensorProto.INT64,
+)  # fmt: skip
+_LEAST_PACKED = 64
 NEWEST_QUIET_IR = 10  # what onnxruntime 1.18 and later take; a higher one is written only when the source had it
 
 
@@ -58,6 +63,7 @@ def save(model: ModelProto, path: Path, external: bool = False, scratch: bool = 
     path.parent.mkdir(parents=True, exist_ok=True)
     if is_streamed(model):
         return streamed.write(model, path, initializers, linked=scratch)
+    _pack(model)
     if not external and model.ByteSize() < SINGLE_FILE_LIMIT_BYTES:
         path.write_bytes(model.SerializeToString(deterministic=True))
         return [path]
@@ -65,7 +71,17 @@ def save(model: ModelProto, path: Path, external: bool = False, scratch: bool = 
     (path.parent / data_name).unlink(missing_ok=True)  # onnx would write behind what is there
     onnx.save(model, str(path), save_as_external_data=True, all_tensors_to_one_file=True, location=data_name)
     external_data_helper.load_external_data_for_model(model, str(path.parent))  # onnx took the weights out of `model`
-    return [path, path.parent / data_name]
+    data = path.parent / data_name
+    return [path, data] if data.is_file() else [path]
+
+
+def _pack(model: ModelProto) -> None:
+    """Numbers in repeated fields as raw bytes: fewer of them, and only such tensors can be written beside the graph."""
+    for tensor in initializers(model):
+        if tensor.HasField("raw_data") or tensor.data_location == TensorProto.EXTERNAL:
+            continue
+        if tensor.data_type in _PACKED and elements(tensor) >= _LEAST_PACKED:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
 
 
 def graphs(model: ModelProto) -> Iterator[GraphProto]:
@@ -266,10 +282,16 @@ def _fold(model: ModelProto) -> None:
     """Compute what is made of constants by rearranging alone: exporters hand weights over through such nodes."""
     for scope in scopes(model.graph):
         remaining: list[NodeProto] = []
+        renamed: dict[str, str] = {}
         outputs = {value.name for value in scope.graph.output}
         for node in scope.graph.node:
             made = None
             if node.op_type in FOLDED and node.domain in MAIN_DOMAINS and node.output[0] not in outputs:
+                same = scope.find(node.input[0]) if node.op_type == "Identity" else None
+                if same is not None:  # torch's exporter writes equal weights once: they stay one tensor
+                    renamed[node.output[0]] = renamed.get(node.input[0], node.input[0])
+                    scope.initializers[node.output[0]] = same
+                    continue
                 made = _folded(node, scope, model)
             if made is None:
                 remaining.append(node)
@@ -281,7 +303,17 @@ def _fold(model: ModelProto) -> None:
             copies = [NodeProto.FromString(node.SerializeToString()) for node in remaining]
             del scope.graph.node[:]
             scope.graph.node.extend(copies)
+        if renamed:
+            _rename_inputs(scope.graph, renamed)
     drop_unused_initializers(model)
+
+
+def _rename_inputs(graph: GraphProto, renamed: dict[str, str]) -> None:
+    for one in graphs_below(graph):
+        for node in one.node:
+            node.input[:] = [renamed.get(name, name) for name in node.input]
+        for value in one.output if one is not graph else ():
+            value.name = renamed.get(value.name, value.name)
 
 
 def _folded(node: NodeProto, scope: Scope, model: ModelProto) -> np.ndarray | None:

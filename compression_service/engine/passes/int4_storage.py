@@ -9,6 +9,7 @@ k-quants; GPTQ (Frantar et al. 2022, arXiv 2210.17323).
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +39,11 @@ def verdict(model: ModelProto) -> str | None:
 
 @dataclass
 class _Weight:
-    """int8 weights [K, N] of one layer; `channels_first` when the tensor holds N before K (Conv, transB, LSTM)."""
+    """int8 weights [K, N] of a layer, or of several which share them; `channels_first`: the tensor holds N before K."""
 
     tensor: TensorProto
     node: NodeProto
-    tap: str  # the float activation which the layer multiplies; "" where none can be seen (recurrent states)
+    taps: list[str]  # the float activations which are multiplied; none where they cannot be seen (recurrent states)
     integers: np.ndarray
     block: int
     channels_first: bool
@@ -59,9 +60,9 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
         raise NotApplicableError(
             f"There is no int8 weight of at least {SMALLEST_ELEMENTS:,} numbers which 4 bits could store."
         )
-    taps = {w.tensor.name: (w.tap, len(w.integers), _rows(w)) for w in found if w.tap}
-    seen, uncompensated = _moments(model, taps, context)
-    made = {w.tensor.name: _coded(w, seen.get(w.tensor.name)) for w in found}
+    taps = {(w.tensor.name, tap): (tap, len(w.integers), _rows(w)) for w in found for tap in w.taps}
+    seen, uncompensated = _moments(model, {"@".join(key): tap for key, tap in taps.items()}, context)
+    made = {w.tensor.name: _coded(w, [seen.get(f"{w.tensor.name}@{tap}") for tap in w.taps]) for w in found}
     kept = _kept(found, made, params["keep8"])
     names = all_names(model)
     writer = _Writer(model, names)
@@ -97,20 +98,26 @@ def _weights(model: ModelProto, largest: int) -> list[_Weight]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     makers = {name: node for node in model.graph.node for name in node.output}
     uses = graph.names_used(model)
-    found = []
+    found: dict[str, _Weight] = {}
+    readings: Counter[str] = Counter()
     for node in model.graph.node:
         if node.domain not in graph.MAIN_DOMAINS:
             continue
         for position in CONSUMERS.get(node.op_type, ()):
             tensor = constants.get(_stored_name(node, position, makers))
-            if tensor is None or tensor.data_type != TensorProto.INT8 or uses[tensor.name] != 1:
-                continue
-            if graph.elements(tensor) < SMALLEST_ELEMENTS:
+            if tensor is None or tensor.data_type != TensorProto.INT8 or graph.elements(tensor) < SMALLEST_ELEMENTS:
                 continue
             weight = _weight(node, tensor, makers, largest)
-            if weight is not None and weight.block:
-                found.append(weight)
-    return found
+            if weight is None or not weight.block:
+                continue
+            readings[tensor.name] += 1
+            known = found.setdefault(tensor.name, weight)
+            if known is not weight and (known.node.op_type, known.channels_first) == (
+                node.op_type, weight.channels_first
+            ):  # fmt: skip
+                known.taps += [tap for tap in weight.taps if tap not in known.taps]
+    # What anything else reads (an embedding which is the last layer too) stays as it is.
+    return [weight for name, weight in found.items() if uses[name] <= readings[name]]
 
 
 def _stored_name(node: NodeProto, position: int, makers: dict[str, NodeProto]) -> str:
@@ -127,7 +134,7 @@ def _weight(node: NodeProto, tensor: TensorProto, makers: dict[str, NodeProto], 
     integers, tap = streamed.array(tensor), node.input[0]
     if node.op_type in RECURRENT:
         integers = integers.reshape(-1, integers.shape[-1]).T
-        return _Weight(tensor, node, "", integers, _block(len(integers), largest), True)
+        return _Weight(tensor, node, [], integers, _block(len(integers), largest), True)
     if graph.attribute(node, "group", 1) != 1 or graph.attribute(node, "transA", 0):
         return None
     if integers.ndim < 2 or (node.op_type != "Conv" and integers.ndim != 2):
@@ -140,7 +147,7 @@ def _weight(node: NodeProto, tensor: TensorProto, makers: dict[str, NodeProto], 
     channels_first = node.op_type == "Conv" or bool(graph.attribute(node, "transB", 0))
     if channels_first:
         integers = integers.reshape(len(integers), -1).T
-    return _Weight(tensor, node, tap, integers, _block(len(integers), largest), channels_first)
+    return _Weight(tensor, node, [tap], integers, _block(len(integers), largest), channels_first)
 
 
 def _block(inputs: int, largest: int) -> int:
@@ -154,8 +161,9 @@ def _rows(weight: _Weight) -> activations.Rows:
     return activations.matrix_rows
 
 
-def _coded(weight: _Weight, seen: activations.Moments | None) -> tuple[TwoLevel, float]:
-    gram = seen.gram if seen is not None and seen.count else None
+def _coded(weight: _Weight, seen: list[activations.Moments | None]) -> tuple[TwoLevel, float]:
+    grams = [one.gram for one in seen if one is not None and one.count]
+    gram = sum(grams[1:], grams[0]) if grams else None
     try:
         codes = two_level(weight.integers, weight.block, gram)
     except np.linalg.LinAlgError:

@@ -33,13 +33,16 @@ KINDS = ("MatMul", "Gemm", "Conv", "LSTM", "GRU")
 
 @dataclass
 class _Branch:
-    """The branch of one residual sum: y = Add(skip, out); `width` numbers at a position, on axis 1 when `spatial`."""
+    """The branch of one residual sum: y = Add(skip, out).
+
+    `width` numbers at a position, on the last axis, or on axis 1 before so many `spatial` axes.
+    """
 
     add: NodeProto
     skip: str
     out: str
     nodes: set[str]  # by their first outputs
-    spatial: bool
+    spatial: int
     width: int
     parameters: int
     matrix: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
@@ -109,7 +112,9 @@ def _branches(model: ModelProto) -> list[_Branch]:
             used = {name for i in inside for name in nodes[i].input if name in weights}
             width = _width(nodes[index[out]], nodes, index, weights)
             parameters = sum(graph.elements(weights[name].tensor) for name in used)
-            spatial = any(nodes[i].op_type == "Conv" for i in inside)
+            spatial = max(
+                (len(weights[n].tensor.dims) - 2 for n in used if weights[n].node.op_type == "Conv"), default=0
+            )
             if width and width <= WIDEST and parameters > 2 * width**2:
                 names = {nodes[i].output[0] for i in inside}
                 found.append(_Branch(node, skip, out, names, spatial, width, parameters))
@@ -179,7 +184,7 @@ def _solved(
         both = fresh_name(names, f"{branch.add.output[0]}_both")
         axis = 1 if branch.spatial else -1
         joined.graph.node.append(helper.make_node("Concat", [branch.skip, branch.out], [both], axis=axis))
-        taps[branch.add.output[0]] = (both, 2 * branch.width, _rows(branch.spatial))
+        taps[branch.add.output[0]] = (both, 2 * branch.width, _rows(bool(branch.spatial)))
     moments = activations.moments(joined, taps, feeds, context.work, context.seconds_cap)
     solved = []
     for branch in found:
@@ -213,7 +218,7 @@ def _replace(model: ModelProto, branch: _Branch, worst: float) -> dict[str, Any]
     weight, bias = fresh_name(names, f"{branch.out}_matrix"), fresh_name(names, f"{branch.out}_bias")
     output = branch.add.output[0]
     if branch.spatial:
-        stored: np.ndarray = np.ascontiguousarray(matrix.T)[:, :, None, None]
+        stored: np.ndarray = np.ascontiguousarray(matrix.T).reshape(branch.width, branch.width, *[1] * branch.spatial)
         made = [helper.make_node("Conv", [branch.skip, weight, bias], [output])]
     else:
         stored, product = matrix, fresh_name(names, f"{branch.out}_product")

@@ -54,13 +54,17 @@ def verdict(model: ModelProto) -> str | None:
 
 @dataclass
 class _Matrix:
-    """One product with a constant weight: `columns` is W [K, N] as the product uses it."""
+    """One product with a constant weight: `columns` is W [K, N] as the product uses it.
+
+    `weight` is the same for products which share one weight in one form (ALBERT's layers): it is rounded once for all.
+    """
 
     scope: graph.Scope
     index: int
     node: NodeProto
     columns: np.ndarray
     name: str
+    weight: str
 
 
 def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
@@ -75,18 +79,22 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     wide = _kept_wide(found, moments, params)
     layers: list[dict[str, Any]] = []
     replacements: dict[int, tuple[graph.Scope, dict[int, list[NodeProto]]]] = {}
+    stored: dict[str, list[str]] = {}
     for matrix in found:
-        bits = 8 if matrix.name in wide else params["bits"]
-        gram = moments.get(matrix.name)
-        code = rounded(matrix.columns, bits, params["block"], gram if bits < 8 else None, params["symmetric"])
-        nodes, size = _written(matrix, code, bits, params, names)
-        layers.append(
-            layer(
-                matrix.node.name or matrix.name, matrix.node.op_type, matrix.columns.shape, bits,
-                matrix.columns.nbytes, size, relative_error(matrix.columns, code.values(), gram),
-                wide.get(matrix.name), "kept in 8 bits" if matrix.name in wide else "",
-            )
-        )  # fmt: skip
+        bits = 8 if matrix.weight in wide else params["bits"]
+        if matrix.weight not in stored:
+            gram = moments.get(matrix.weight)
+            code = rounded(matrix.columns, bits, params["block"], gram if bits < 8 else None, params["symmetric"])
+            given, size = _stored(matrix, code, bits, params, names)
+            stored[matrix.weight] = given
+            layers.append(
+                layer(
+                    matrix.node.name or matrix.name, matrix.node.op_type, matrix.columns.shape, bits,
+                    matrix.columns.nbytes, size, relative_error(matrix.columns, code.values(), gram),
+                    wide.get(matrix.weight), "kept in 8 bits" if matrix.weight in wide else "",
+                )
+            )  # fmt: skip
+        nodes = _written(matrix, stored[matrix.weight], bits, params, names)
         replacements.setdefault(id(matrix.scope.graph), (matrix.scope, {}))[1][matrix.index] = nodes
     for scope, changes in replacements.values():
         replace_nodes(scope.graph, changes)
@@ -94,7 +102,7 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     graph.require_domain(model, "com.microsoft")
     model.ir_version = graph.lowest_ir(model)
     how = "GPTQ rounding" if moments else "rounded to nearest"
-    words = f"{plural(len(found), 'matrix')} in {params['bits']} bits, blocks of {params['block']}, {how}"
+    words = f"{plural(len(stored), 'matrix')} in {params['bits']} bits, blocks of {params['block']}, {how}"
     if wide:
         words += f"; {plural(len(wide), 'layer')} kept in 8 bits"
     return PassOutcome(model, words, params, layers)
@@ -106,7 +114,9 @@ def _matrices(model: ModelProto, block: int) -> Any:
             if node.domain in graph.MAIN_DOMAINS and node.op_type in KINDS:
                 columns = product_columns(scope, node)
                 if columns is not None and columns.shape[0] >= block and columns.size >= SMALLEST_ELEMENTS:
-                    yield _Matrix(scope, index, node, columns, f"{node.input[1]}@{node.output[0]}")
+                    form = [graph.attribute(node, name, default) for name, default in (("transB", 0), ("alpha", 1.0))]
+                    weight = f"{id(scope.graph)}/{node.input[1]}/{form if node.op_type == 'Gemm' else [0, 1.0]}"
+                    yield _Matrix(scope, index, node, columns, f"{node.input[1]}@{node.output[0]}", weight)
 
 
 def product_columns(scope: graph.Scope, node: NodeProto) -> np.ndarray | None:
@@ -134,30 +144,36 @@ def _moments(
         for m in found if m.scope.graph is model.graph
     }  # fmt: skip
     seen = activations.moments(model, taps, context.calibration, context.work, context.seconds_cap)
-    return {name: one.gram for name, one in seen.items()}
+    pooled: dict[str, np.ndarray] = {}
+    for matrix in found:
+        if matrix.name in seen:
+            pooled[matrix.weight] = pooled.get(matrix.weight, 0) + seen[matrix.name].gram
+    return pooled
 
 
 def _kept_wide(found: list[_Matrix], moments: dict[str, np.ndarray], params: dict[str, Any]) -> dict[str, float]:
-    """{layer: its relative error in few bits} of the layers which stay in 8 bits, the worst ones."""
+    """{weight: its relative error in few bits} of the weights which stay in 8 bits, the worst ones."""
     if not params["keep8"] or params["bits"] == 8:
         return {}
     errors = {}
+    found = list({matrix.weight: matrix for matrix in reversed(found)}.values())
     for matrix in found:
         nearest = rounded(matrix.columns, params["bits"], params["block"], None, params["symmetric"])
-        errors[matrix.name] = relative_error(matrix.columns, nearest.values(), moments.get(matrix.name))
+        errors[matrix.weight] = relative_error(matrix.columns, nearest.values(), moments.get(matrix.weight))
     left = params["keep8"] * sum(m.columns.size for m in found)
     kept: dict[str, float] = {}
-    for matrix in sorted(found, key=lambda m: (-errors[m.name], m.name)):
+    for matrix in sorted(found, key=lambda m: (-errors[m.weight], m.name)):
         if left <= 0:
             break
-        kept[matrix.name] = errors[matrix.name]
+        kept[matrix.weight] = errors[matrix.weight]
         left -= matrix.columns.size
     return kept
 
 
-def _written(
+def _stored(
     matrix: _Matrix, code: Rounded, bits: int, params: dict[str, Any], names: set[str]
-) -> tuple[list[NodeProto], int]:
+) -> tuple[list[str], int]:
+    """(names of the initializers which hold the rounded weight, their bytes)."""
     node, scope, block = matrix.node, matrix.scope, params["block"]
     inputs, outputs = matrix.columns.shape
     blocks = len(code.scales)
@@ -172,6 +188,12 @@ def _written(
         arrays.append((packed_nibbles(zeros) if bits == 4 else zeros).reshape(-1))
     wishes = [f"{node.input[1]}_q{bits}", f"{node.input[1]}_scale", f"{node.input[1]}_zero"]
     given = [store(scope, a, wish, names) for a, wish in zip(arrays, wishes, strict=False)]
+    return given, sum(array.nbytes for array in arrays)
+
+
+def _written(matrix: _Matrix, given: list[str], bits: int, params: dict[str, Any], names: set[str]) -> list[NodeProto]:
+    node, scope, block = matrix.node, matrix.scope, params["block"]
+    inputs, outputs = matrix.columns.shape
     is_gemm = node.op_type == "Gemm"
     bias = node.input[2] if is_gemm and len(node.input) > 2 and node.input[2] else None
     product = node.output[0] if bias is None else fresh_name(names, node.output[0] + "_product")
@@ -184,7 +206,7 @@ def _written(
     ]  # fmt: skip
     if bias is not None:
         made += bias_added(scope, node, bias, product, names)
-    return made, sum(array.nbytes for array in arrays)
+    return made
 
 
 def bias_added(scope: graph.Scope, node: NodeProto, bias: str, product: str, names: set[str]) -> list[NodeProto]:
