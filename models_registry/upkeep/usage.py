@@ -26,7 +26,7 @@ from models_registry.xet.services import indexes_of
 
 MAX_REFS = 200
 _BATCH = 400
-Ranges = dict[str, set[int]]  # xorb -> the numbers of its chunks
+Runs = list[tuple[int, int]]  # of a xorb's chunks: from the first up to the second (not included)
 
 
 @dataclass(frozen=True)
@@ -100,22 +100,45 @@ def usage_of_owner(actor: Actor, namespace: Namespace) -> OwnerUsage:
 
 def _add_chunks(usage: Usage, hashes: list[str], others: QuerySet[Any, Any]) -> None:
     """What the chunks of Xet files take: each once, and shared when a file of another repository is made of it too."""
-    own: Ranges = defaultdict(set)
-    for terms in _terms(hashes):
-        for xorb, _, start, end in terms:
-            own[xorb].update(range(start, end))
+    own = _runs(_terms(hashes))
     for part in _parts(own):
-        also: Ranges = defaultdict(set)
         holders = RepositoryBlob.objects.filter(blob=OuterRef("file__sha256"), repository__in=others)
         uses = XorbUse.objects.filter(Exists(holders), xorb__in=part).values_list("file_id", flat=True)
-        for terms in _terms(set(uses)):
-            for xorb, _, start, end in terms:
-                also[xorb].update(range(start, end))
+        also = _runs(_terms(set(uses)))
         for xorb, index in indexes_of(part).items():
-            for number in own[xorb]:
-                length = index.offsets[number + 1] - index.offsets[number]
-                usage.stored_bytes += length
-                usage.shared_bytes += length if number in also[xorb] else 0
+            usage.stored_bytes += sum(index.packed_between(*run) for run in own[xorb])
+            both = _in_both(own[xorb], also.get(xorb, []))
+            usage.shared_bytes += sum(index.packed_between(*run) for run in both)
+
+
+def _runs(files: Iterable[list[tuple[str, int, int, int]]]) -> dict[str, Runs]:
+    """By xorb: the chunks of which these files are made, each once, as runs in order which do not touch."""
+    found: dict[str, Runs] = defaultdict(list)
+    for terms in files:
+        for xorb, _, start, end in terms:
+            found[xorb].append((start, end))
+    return {xorb: _merged(runs) for xorb, runs in found.items()}
+
+
+def _merged(runs: Runs) -> Runs:
+    merged: Runs = []
+    for start, end in sorted(runs):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _in_both(one: Runs, other: Runs) -> Iterator[tuple[int, int]]:
+    at = 0
+    for start, end in one:
+        while at < len(other) and other[at][1] <= start:
+            at += 1
+        here = at
+        while here < len(other) and other[here][0] < end:
+            yield max(start, other[here][0]), min(end, other[here][1])
+            here += 1
 
 
 def _terms(hashes: Iterable[str]) -> Iterator[list[tuple[str, int, int, int]]]:

@@ -61,10 +61,16 @@ class XorbIndex:
         """The plain length of each chunk in bytes."""
         return array("I", (_u24(self.headers, at + 5) for at in range(0, len(self.headers), CHUNK_HEADER_BYTES)))
 
+    def packed_between(self, start: int, end: int) -> int:
+        """The bytes which chunks `start` up to `end` (not included) take, with their headers. No table is built."""
+        part = self.headers[start * CHUNK_HEADER_BYTES : end * CHUNK_HEADER_BYTES]
+        low, middle, high = (sum(part[at::CHUNK_HEADER_BYTES]) for at in (1, 2, 3))
+        return len(part) + low + (middle << 8) + (high << 16)
+
     @property
     def serialized_length(self) -> int:
         """The length of the chunks with their headers, in bytes, without a footer: what is worth storing."""
-        return self.offsets[-1]
+        return self.packed_between(0, len(self))
 
     @property
     def chunks(self) -> list[Chunk]:

@@ -2,9 +2,13 @@
 
 import os
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from models_registry.accounts.actors import Actor
 from models_registry.repos.models import Repository
 from models_registry.repos.services import create_branch, update_settings
+from models_registry.upkeep import usage as usage_room
 from models_registry.upkeep.usage import usage_of
 from models_registry.xet.models import Xorb
 from tests.factories import api_commit, make_repository, push
@@ -89,3 +93,19 @@ def test_a_commit_by_the_api_counts(as_alice, alice, model):
     content = {"path": "t.txt", "content": "aGk=", "encoding": "base64"}
     assert api_commit(as_alice, model, {"key": "file", "value": content}).status_code == 200
     assert usage_of(Actor(alice), model).size_bytes == 0, "small files lie in git"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), max_size=8),
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), max_size=8),
+)
+def test_runs_of_chunks_are_what_sets_of_them_are(one, other):
+    def numbers(runs):
+        return {number for start, end in runs for number in range(start, end)}
+
+    first, second = ([(start, start + length) for start, length in rows] for rows in (one, other))
+    merged = [usage_room._merged(first), usage_room._merged(second)]
+    assert [numbers(runs) for runs in merged] == [numbers(first), numbers(second)]
+    both = list(usage_room._in_both(*merged))
+    assert numbers(both) == numbers(first) & numbers(second)
+    assert sum(end - start for start, end in both) == len(numbers(both)), "each once"

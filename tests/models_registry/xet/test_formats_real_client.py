@@ -48,7 +48,9 @@ def test_the_real_xorb_uses_every_scheme_and_has_the_hash_which_the_shard_names(
     assert {chunk.scheme for chunk in xorb.chunks} == {0, 1, 2}
     assert [listed.hash_hex for listed in shard.xorbs] == [xorb.hash_hex]
     assert [chunk[0] for chunk in shard.xorbs[0].chunks] == [chunk.hash for chunk in xorb.chunks]
-    assert xorb.serialized_length == XORB.stat().st_size
+    assert xorb.serialized_length == XORB.stat().st_size == xorb.offsets[-1]
+    for start, end in ((0, 1), (1, 3), (2, 2), (0, len(xorb))):
+        assert xorb.packed_between(start, end) == xorb.offsets[end] - xorb.offsets[start]
     assert XorbIndex.from_bytes(xorb.to_bytes()) == xorb
 
 
