@@ -119,11 +119,11 @@ def cold_read_mb_s(work: Path) -> float | None:
     path = work / "cold-read.bin"
     path.write_bytes(os.urandom(1024 * 1024) * (READ_BYTES // (1024 * 1024)))
     try:
-        dropped, _ = harness._drop_from_cache([str(path)])
+        dropped, _ = harness.drop_from_cache([str(path)])
         if not dropped:
             return None
         began = time.perf_counter()
-        harness._read_whole(str(path))
+        harness.read_whole(str(path))
         return round(READ_BYTES / (time.perf_counter() - began) / 1e6, 1)
     finally:
         path.unlink()

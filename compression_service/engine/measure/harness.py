@@ -44,10 +44,10 @@ def main(task_path: str, result_path: str) -> None:
     empty = onnxruntime.InferenceSession(task["empty_model"], options, providers=providers)
     runtime_ms = (time.perf_counter_ns() - began) / 1e6  # a process pays it with its first session, whichever that is
     baseline = memory()
-    dropped, why_not = _drop_from_cache(task["files"]) if task["cold"] else (False, "")
+    dropped, why_not = drop_from_cache(task["files"]) if task["cold"] else (False, "")
     if not dropped:
         for name in task["files"]:
-            _read_whole(name)
+            read_whole(name)
     began = time.perf_counter_ns()
     sessions = [onnxruntime.InferenceSession(c["path"], options, providers=providers) for c in task["components"]]
     load_ms = runtime_ms + (time.perf_counter_ns() - began) / 1e6
@@ -177,7 +177,7 @@ def memory():
     return found
 
 
-def _drop_from_cache(files):
+def drop_from_cache(files):
     """(True, "") when none of the files' pages is in the page cache any more, else (False, why)."""
     if not hasattr(os, "posix_fadvise") or not hasattr(os, "RWF_NOWAIT"):
         return False, "this system cannot drop single files from its page cache"
@@ -202,7 +202,7 @@ def _drop_from_cache(files):
     return True, ""
 
 
-def _read_whole(name):
+def read_whole(name):
     with open(name, "rb") as file:
         while file.read(1 << 20):
             pass

@@ -8,6 +8,7 @@ the error that they leave in the sum for each parameter saved. Sources: ShortGPT
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,6 +177,26 @@ def _solved(
     model: ModelProto, found: list[_Branch], feeds: list[activations.Feed], context: PassContext
 ) -> list[_Branch]:
     """The branches which calibration reaches, each with matrix, bias and the error they leave, of the sum's energy."""
+    try:
+        moments = _moments(model, found, feeds, context, context.seconds_cap)
+    except Exception:  # a sum which broadcasts: such a branch is not of the stream's shape, and does not run joined
+        moments = {}
+        for branch in found:
+            with contextlib.suppress(Exception):
+                moments |= _moments(model, [branch], feeds, context, context.seconds_cap / len(found))
+    solved = []
+    for branch in found:
+        seen = moments.get(branch.add.output[0])
+        if seen is not None and seen.count > branch.width:
+            _fit(branch, seen)
+            solved.append(branch)
+    return solved
+
+
+def _moments(
+    model: ModelProto, found: list[_Branch], feeds: list[activations.Feed], context: PassContext, seconds_cap: float
+) -> dict[str, activations.Moments]:
+    """The moments of [x, f] side by side, which hold XᵀX, XᵀF and FᵀF, by the name of the sum."""
     joined = ModelProto()
     joined.CopyFrom(model)
     names = all_names(joined)
@@ -185,14 +206,7 @@ def _solved(
         axis = 1 if branch.spatial else -1
         joined.graph.node.append(helper.make_node("Concat", [branch.skip, branch.out], [both], axis=axis))
         taps[branch.add.output[0]] = (both, 2 * branch.width, _rows(bool(branch.spatial)))
-    moments = activations.moments(joined, taps, feeds, context.work, context.seconds_cap)
-    solved = []
-    for branch in found:
-        seen = moments.get(branch.add.output[0])
-        if seen is not None and seen.count > branch.width:
-            _fit(branch, seen)
-            solved.append(branch)
-    return solved
+    return activations.moments(joined, taps, feeds, context.work, seconds_cap)
 
 
 def _rows(spatial: bool) -> activations.Rows:

@@ -73,3 +73,17 @@ def test_without_calibration_it_does_not_apply(tmp_path):
     given, _ = residual(2, curved=set())
     with pytest.raises(NotApplicableError, match="calibration"):
         prune_layers.apply(given, {}, PassContext([], work=tmp_path))
+
+
+def test_a_sum_which_broadcasts_is_left_alone(tmp_path):
+    given, shape = residual(3, curved=set())
+    given.graph.node[4].input[0], given.graph.node[4].input[1] = "f0", "s0"
+    mean = helper.make_node("ReduceMean", ["f1"], ["f1_mean"], axes=[1], keepdims=1)
+    nodes = list(given.graph.node)
+    nodes[8].input[:] = ["s1", "f1_mean"]
+    del given.graph.node[:]
+    given.graph.node.extend([*nodes[:8], mean, *nodes[8:]])
+    models.run(given, rows(shape, 1)[0])
+    outcome = prune_layers.apply(given, {"share": 1.0}, PassContext(rows(shape), work=tmp_path))
+    assert "2 of" in outcome.changed
+    models.run(outcome.model, rows(shape, 1)[0])
