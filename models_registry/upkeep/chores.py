@@ -14,7 +14,7 @@ from models_registry.upkeep.verifying import verify
 
 logger = logging.getLogger(__name__)
 VERIFY_SECONDS = 60
-CHUNK_SECONDS = 600
+CHUNK_SECONDS, CHUNK_KEEP_FREE = 600, 0.1  # background work must not be what fills a disk
 
 
 def _collect() -> None:
@@ -26,7 +26,7 @@ def _verify() -> None:
 
 
 def _chunk() -> None:
-    chunk_contents(CHUNK_SECONDS)
+    chunk_contents(CHUNK_SECONDS, CHUNK_KEEP_FREE)
 
 
 CHORES: dict[str, tuple[timedelta, Callable[[], None]]] = {

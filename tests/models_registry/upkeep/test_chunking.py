@@ -2,7 +2,9 @@
 
 import hashlib
 import random
+import shutil
 from datetime import timedelta
+from types import SimpleNamespace
 
 import hf_xet
 import pytest
@@ -114,6 +116,14 @@ def test_small_contents_and_a_hub_which_does_not_want_it(pair, settings):
     assert chunk_contents().files == 0
     settings.CHUNK_FROM_MB = 3.1
     assert chunk_contents().files == 1 and XetFile.objects.get().size_bytes == len(TUNED)
+
+
+def test_background_work_does_not_fill_the_disk(pair, monkeypatch):
+    free = len(TUNED) + 100
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=10 * free, free=free))
+    done = chunk_contents(keep_free=0.1)
+    assert done.files == 0 and not done.complete and not XetFile.objects.exists()
+    assert chunk_contents(keep_free=0).files == 2
 
 
 def test_damaged_bytes_stay_as_they_are_and_the_command_says_so(pair):
