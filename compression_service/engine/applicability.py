@@ -13,7 +13,13 @@ from onnx import ModelProto
 from compression_service.engine import graph
 from compression_service.engine.limits import STREAMED_FROM_BYTES
 from compression_service.engine.passes import PASS_NAMES
-from compression_service.engine.passes.base import already_quantized, has_spatial_convolutions, mostly_half
+from compression_service.engine.passes.base import (
+    already_quantized,
+    has_spatial_convolutions,
+    mostly_double,
+    mostly_half,
+)
+from compression_service.engine.passes.widen import widened
 from compression_service.engine.recipes import RECIPES, Recipe, Step
 
 PASSES: dict[str, ModuleType] = {
@@ -69,9 +75,14 @@ def _ordered(step: Step, model: ModelProto) -> list[tuple[str, dict[str, Any]]]:
     return sorted(step.passes, key=lambda one: convolutions and one[0] != "int8_static")
 
 
+def in_single(model: ModelProto) -> ModelProto:
+    """A model of 64-bit floats in 32 bits, which all passes are made for; any other model as it is."""
+    return widened(model) if mostly_double(model) else model
+
+
 def verdicts(models: dict[str, ModelProto], recipes: Iterable[Recipe] = RECIPES) -> list[dict[str, Any]]:
     """For each recipe {"name", "version", "title", "why", "applies", "reason", "definition"} over all components."""
-    normal = {name: graph.normalise(model) for name, model in models.items()}
+    normal = {name: graph.normalise(in_single(model)) for name, model in models.items()}
     return [_verdict(one, normal) for one in recipes]
 
 

@@ -16,7 +16,7 @@ from onnx import ModelProto
 
 from compression_service.engine import fidelity, graph, runner, streamed
 from compression_service.engine import inputs as inputs_module
-from compression_service.engine.applicability import PASSES, choices, together, verdicts
+from compression_service.engine.applicability import PASSES, choices, in_single, together, verdicts
 from compression_service.engine.calibration import augment, roles
 from compression_service.engine.errors import (
     FailedError,
@@ -178,10 +178,12 @@ def _apply(
 ) -> Made:
     """All steps on one component; a component to which none applies is carried over as it is."""
     passes: list[dict[str, Any]] = []
-    current, changed, external, failure = model, False, False, ""
+    current, changed, external, failure = in_single(model), False, False, ""
     streams = graph.is_streamed(model)
     for step in one.steps:
         outcome, entry, problem = _step(step, name, current, context)
+        if not passes and current is not model:
+            entry["changed"] = f"64-bit floats in 32 bits first; {entry['changed']}"
         passes.append(entry)
         failure = failure or problem
         if outcome is not None:

@@ -21,6 +21,11 @@ _SAID = (
         r" loaded, export the model with standard ones",
     ),
     (
+        re.compile(r"Could not find an implementation for (\w+)\((\d+)\) node"),
+        r"the processor has no kernel for its operator \1 (opset \2) with the types of these tensors; bfloat16 is the"
+        r" usual reason, export the model in float32",
+    ),
+    (
         re.compile(r"Node input '([^']*)' is not a graph input, initializer, or output of a previous node"),
         r"a node reads the tensor '\1', which nothing makes and which was not pushed",
     ),

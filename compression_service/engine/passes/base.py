@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,6 +137,15 @@ def mostly_half(model: ModelProto) -> bool:
             width = 16 if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16) else 32
             by_type[width] += graph.elements(tensor)
     return by_type[16] > by_type[32]
+
+
+def mostly_double(model: ModelProto) -> bool:
+    """True when most float weights are in 64 bits."""
+    counted: Counter[int] = Counter()
+    for tensor in graph.tensors(model):
+        if tensor.data_type in graph.FLOAT_TYPES:
+            counted[tensor.data_type] += graph.elements(tensor)
+    return 2 * counted[TensorProto.DOUBLE] > sum(counted.values())
 
 
 def fresh_name(taken: set[str], wish: str) -> str:
