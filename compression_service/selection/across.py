@@ -221,6 +221,8 @@ def figures_of(offer: Offer) -> dict[str, Any]:
         "energy_mj": known(offer.energy_mj),
         "energy_is_estimated": offer.energy_is_estimated,
         "measured_at": offer.measured_at.isoformat() if offer.measured_at else None,
+        "estimated_from": offer.estimated_from or None,
+        "estimate_error": offer.estimate_error,
     }
 
 

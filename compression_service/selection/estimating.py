@@ -1,13 +1,17 @@
 """Estimates out of rows: which devices have records and speeds, the fitted model, and candidates with its figures."""
 
-from dataclasses import asdict, replace
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 from django.utils import timezone
 
 from compression_service.devices.models import Device
-from compression_service.devices.services import known_device
+from compression_service.devices.services import canonical_name, default_device
+from compression_service.devices.shipped import SHIPPED
 from compression_service.selection import estimates
 from compression_service.selection.candidates import PROVEN_TRUST, Candidate, Figures, best_record
 from compression_service.selection.models import SpeedModel
@@ -16,32 +20,82 @@ from compression_service.variants.models import Footprint, Variant
 REFIT_EVERY = timedelta(hours=1)
 MOST_RECORDS = 4000  # of which a model is fitted, the newest
 KEPT = 20
+OF_SPEEDS = ("measured", "datasheet", "cores", "clock_mhz", "instruction_sets")  # of a profile: what estimates read
 
 
-def with_estimates(candidates: list[Candidate], device: str, threads: int) -> list[Candidate]:
+@dataclass(frozen=True)
+class Ground:
+    """What estimates rest on, read once: the fitted model, and what is known of devices."""
+
+    model: estimates.Model
+    profiles: dict[str, dict[str, Any]]  # of devices with rows
+    targets: tuple[str, ...]  # devices for which every family is estimated: shipped ones and workers'
+    default_device: str
+
+    def profile(self, device: str) -> dict[str, Any] | None:
+        return self.profiles.get(device) or SHIPPED.get(device)
+
+    @property
+    def digest(self) -> str:
+        """Changes with all that would change estimates of the targets, but for the records of the family itself."""
+        fitted = {key: value for key, value in asdict(self.model).items() if key != "pairs"}
+        known = {name: self.profile(name) or {} for name in (*self.targets, self.default_device)}
+        speeds = {name: {key: one[key] for key in OF_SPEEDS if key in one} for name, one in known.items()}
+        for one in speeds.values():
+            if isinstance(one.get("clock_mhz"), int | float):
+                one["clock_mhz"] = round(one["clock_mhz"], -2)  # some kernels state the clock of this moment only
+        text = json.dumps([fitted, speeds, self.default_device], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def ground() -> Ground:
+    """As it is now."""
+    rows = list(Device.objects.values_list("name", "profile", "origin"))
+    workers = {name for name, _, origin in rows if origin == Device.Origin.WORKER}
+    default = default_device()
+    targets = tuple(sorted({*SHIPPED, *workers} - {default}))
+    return Ground(current_model(), {name: profile for name, profile, _ in rows}, targets, default)
+
+
+def with_estimates(candidates: list[Candidate], device: str, threads: int, on: Ground | None = None) -> list[Candidate]:
     """The candidates; those without a record in this place have an estimated one, where another device has records.
 
     A device whose own speeds nobody measured is estimated by its datasheet, and says so.
     """
-    target = known_device(device)
-    if target is None:
+    on = on or ground()
+    device = canonical_name(device)
+    profile = on.profile(device)
+    if profile is None:
         return candidates
-    model = current_model()
-    profiles = dict(Device.objects.values_list("name", "profile"))
-    speeds = {name: found for name, profile in profiles.items() if (found := estimates.speeds_of(profile, threads))}
-    measured = _measured_there(candidates, target.name, threads)
+    found = ((name, estimates.speeds_of(one, threads)) for name, one in on.profiles.items())
+    speeds = {name: known for name, known in found if known}
+    measured = _measured_there(candidates, device, threads)
     made = []
     for one in candidates:
         by_ratio = (
             None
             if one.name in measured
-            else _by_sibling(one, candidates, measured, (target.name, threads), model, speeds)
+            else _by_sibling(one, candidates, measured, (device, threads), on.model, speeds)
         )
         if by_ratio is not None:
             made.append(replace(one, footprints=(*one.footprints, by_ratio)))
         else:
-            made.append(_with_estimate(one, target.name, target.profile, threads, model, profiles, speeds))
+            made.append(_with_estimate(one, device, profile, threads, on.model, on.profiles, speeds))
     return made
+
+
+def with_all_estimates(candidates: list[Candidate], on: Ground) -> list[Candidate]:
+    """The candidates with estimates for the targets and for each device on which one of the family was measured.
+
+    None for the default device: a budget which names no device is answered by records only.
+    """
+    records = [record for one in candidates for record in one.footprints]
+    devices = {*on.targets, *(record.device for record in records)} - {on.default_device}
+    more: dict[str, list[Figures]] = {}
+    for device, threads in product(sorted(devices), sorted({record.threads for record in records})):
+        for before, after in zip(candidates, with_estimates(candidates, device, threads, on), strict=True):
+            more.setdefault(before.name, []).extend(after.footprints[len(before.footprints) :])
+    return [replace(one, footprints=(*one.footprints, *more.get(one.name, ()))) for one in candidates]
 
 
 def _measured_there(candidates: list[Candidate], device: str, threads: int) -> dict[str, Figures]:

@@ -74,6 +74,8 @@ class Offer(models.Model):
     energy_is_estimated = models.BooleanField()
     trust = models.CharField(max_length=10)
     measured_at = models.DateTimeField(null=True)
+    estimated_from = models.CharField(max_length=100, default="", help_text="the device whose record was scaled")
+    estimate_error = models.FloatField(null=True, help_text="p90 of it in tests; null: never measured")
 
     class Meta:
         indexes = [

@@ -5,6 +5,7 @@ from django.db.models import F
 
 from compression_service.selection.candidates import Candidate, Figures
 from compression_service.selection.choice import measured_options
+from compression_service.selection.estimating import Ground, ground, with_all_estimates
 from compression_service.selection.models import Offer
 from compression_service.variants.models import Catalogue
 from models_registry.repos.models import Repository
@@ -12,26 +13,31 @@ from models_registry.repos.models import Repository
 MOST_LAGGING = 100  # repositories which one sweep catches up
 
 
-def refresh_offers(repository: Repository) -> None:
-    """Write a repository's offers anew, as its catalogue stands."""
+def refresh_offers(repository: Repository, on: Ground | None = None) -> None:
+    """Write a repository's offers anew, as its catalogue and what estimates rest on stand."""
     from compression_service.selection.services import candidates_of
     from compression_service.variants.services import current_source
 
     with transaction.atomic():
+        on = on or ground()
         version = Catalogue.objects.filter(repository=repository).values_list("version", flat=True).first() or 0
-        rows = [row for candidate in candidates_of(current_source(repository)) for row in _rows(repository, candidate)]
-        rows = without_beaten(rows)
+        candidates = with_all_estimates(candidates_of(current_source(repository)), on)
+        rows = without_beaten([row for candidate in candidates for row in _rows(repository, candidate)])
         Offer.objects.filter(repository=repository).delete()
         Offer.objects.bulk_create(rows)
-        Catalogue.objects.filter(repository=repository).update(offered_version=version)
+        Catalogue.objects.filter(repository=repository).update(offered_version=version, offered_ground=on.digest)
 
 
 def refresh_lagging() -> int:
-    """Catch up with catalogues whose offers are older than they (an upgrade, a restored dump). Returns how many."""
-    behind = Catalogue.objects.exclude(offered_version=F("version")).select_related("repository__namespace")
-    found = list(behind[:MOST_LAGGING])
+    """Catch up with catalogues whose offers are older than they, or than what estimates rest on. Returns how many.
+
+    So it is after an upgrade, a restored dump, a new fit of the model of speeds, or a new profile of a worker.
+    """
+    on = ground()
+    behind = Catalogue.objects.exclude(offered_version=F("version"), offered_ground=on.digest)
+    found = list(behind.select_related("repository__namespace")[:MOST_LAGGING])
     for catalogue in found:
-        refresh_offers(catalogue.repository)
+        refresh_offers(catalogue.repository, on)
     return len(found)
 
 
@@ -96,4 +102,6 @@ def _row(repository: Repository, candidate: Candidate, figures: Figures, level: 
         energy_is_estimated=figures.energy_method == "estimate",
         trust=figures.trust,
         measured_at=figures.measured_at,
+        estimated_from=figures.estimated_from or "",
+        estimate_error=figures.estimate_error,
     )

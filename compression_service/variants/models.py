@@ -120,6 +120,7 @@ class Catalogue(models.Model):
     repository = models.OneToOneField(Repository, models.CASCADE, related_name="catalogue")
     version = models.PositiveIntegerField(default=0)
     offered_version = models.PositiveIntegerField(default=0, help_text="which version selection/offers.py has seen")
+    offered_ground = models.CharField(max_length=16, default="", help_text="what the estimates in its offers rest on")
 
     def __str__(self) -> str:
         return f"{self.repository} v{self.version}"

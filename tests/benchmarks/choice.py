@@ -13,8 +13,10 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
+PLACES = (("test-2c", 0, "verified"), ("raspberry-pi-5", 1, "estimated"))  # device, level of offers.py, trust
 BARS = {"fit of one model": 2.0, "across": 20.0, "listing": 20.0}
 
 
@@ -47,9 +49,11 @@ def fill(models: int, variants: int) -> None:
     from tests.factories import make_family, make_repository, make_user
 
     owner, rng = make_user("alice"), random.Random(0)
-    record_device("test-2c", {})
+    speeds = {"fp32_gflops": 100.0, "int8_gops": 300.0, "copy_gb_s": 20.0, "dispatch_us": 5.0}
+    profile = {"cores": 2, "clock_mhz": 3000.0, "instruction_sets": ["avx2"], "measured": {"threads": {"1": speeds}}}
     one = make_repository(owner, "fifty")
     make_family(one, {f"v{n:02}": _figures(rng) for n in range(50)})
+    record_device("test-2c", profile)
     space, now = owner.namespace, timezone.now()
     rows = [
         Repository(
@@ -69,13 +73,13 @@ def fill(models: int, variants: int) -> None:
         own = []
         for number in range(variants):
             size, p90_ms, memory, fidelity = _figures(rng)
-            for threads in (1, 2):
+            for (device, level, trust), threads in product(PLACES, (1, 2)):
                 own.append(
                     Offer(
-                        repository=row, variant=f"v{number}", commit="0" * 40, device="test-2c", threads=threads,
-                        runtime="onnxruntime-1.31.0", opset=17, level=0, loss=1 - fidelity, p90_ms=p90_ms,
+                        repository=row, variant=f"v{number}", commit="0" * 40, device=device, threads=threads,
+                        runtime="onnxruntime-1.31.0", opset=17, level=level, loss=1 - fidelity, p90_ms=p90_ms,
                         peak_memory_bytes=memory, size_bytes=size, load_warm_ms=p90_ms, throughput_per_s=1000 / p90_ms,
-                        energy_mj=Offer.UNKNOWN, energy_is_estimated=False, trust="verified",
+                        energy_mj=Offer.UNKNOWN, energy_is_estimated=False, trust=trust,
                     )
                 )  # fmt: skip
         offers += without_beaten(own)  # as they are kept
@@ -90,6 +94,10 @@ def _figures(rng: random.Random) -> tuple[int, float, int, float]:
 def report(options: argparse.Namespace) -> None:
     from django.test import Client
 
+    from compression_service.selection.models import Offer
+    from compression_service.selection.offers import refresh_offers
+    from models_registry.repos.models import Repository
+
     client = Client()
 
     def get(path: str) -> Callable[[], Any]:
@@ -103,10 +111,16 @@ def report(options: argparse.Namespace) -> None:
         f"{many}: some fit": get("/api/fit?memory=80MB&latency=1ms&fidelity=0.99"),
         f"{many}: one in a thousand fits": get("/api/fit?memory=61MB&latency=0.15ms&fidelity=0.999"),
         f"{many}: none fits": get("/api/fit?memory=1MB"),
+        f"{many}: some fit, estimated": get("/api/fit?memory=80MB&latency=1ms&fidelity=0.99&device=rpi5"),
+        f"{many}: none fits, estimated": get("/api/fit?memory=1MB&device=rpi5"),
         f"{many}: goal=size": get("/api/fit?latency=1ms&goal=size"),
         f"{listed}: fits=": get("/api/models?fits=memory%3D80MB,latency%3D1ms&limit=20"),
     }
     yardstick = get("/api/no-such-route")
+    one = Repository.objects.get(name="fifty")
+    spent = [_cpu_ms(lambda: refresh_offers(one)) for _ in range(options.rounds)]
+    kept = Offer.objects.filter(repository=one).count()
+    print(f"the offers of 50 variants written anew, {kept} kept: {statistics.median(spent):.0f} ms")
     print(f"{'call':<58}{'processor':>12}{'route':>10} {'BAR':>6}")
     for name, call in calls.items():
         assert call().status_code == 200, name

@@ -3,13 +3,16 @@
 import random
 
 import pytest
+from django.utils import timezone
 
 from compression_service.devices.models import Device
 from compression_service.devices.services import record_device
 from compression_service.selection import estimates, estimating
 from compression_service.selection.estimates import Model, Speeds, Taken
-from compression_service.selection.models import SpeedModel
+from compression_service.selection.models import Offer, SpeedModel
+from compression_service.selection.offers import refresh_lagging
 from compression_service.variants.models import Catalogue, Footprint, Variant
+from compression_service.variants.services import quarantine
 from tests.factories import make_family
 
 MB = 1_000_000
@@ -192,3 +195,58 @@ def test_a_variant_is_estimated_by_the_ratio_of_its_source_on_both_devices(anony
     Catalogue.objects.update(version=100)
     body = anonymous.get("/api/models/alice/m/fit?device=their-box&latency=7ms").json()
     assert body["answer"] == "none", "a disturbed record gives no ratio"
+
+
+def across(client, query):
+    answer = client.get("/api/fit?" + query)
+    assert answer.status_code == 200, answer.content
+    return [(row["variant"], row["answer"], row["figures"]) for row in answer.json()["results"]]
+
+
+def swept():
+    """The sweeper's part: how many models' offers were written anew."""
+    return refresh_lagging() + refresh_lagging()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [f"device={device}&{limits}" for device in ("rpi5", "n100", "fast", "worker-2") for limits in
+     ("memory=100MB", "latency=5ms", "size=200KB", "latency=1us", "goal=latency", "memory=1GB&threads=2", "memory=1GB&energy=1J")],
+)  # fmt: skip
+def test_across_models_estimates_give_the_answer_which_each_model_gives_itself(anonymous, family, query):
+    record_device("worker-2", profile(DEVICES["slow"]), Device.Origin.WORKER)
+    Device.objects.filter(name="fast").update(seen_at=timezone.now())  # the default device
+    swept()
+    own = fit(anonymous, query)
+    expected = [(own["variant"], own["answer"])] if own["variant"] else []
+    assert [row[:2] for row in across(anonymous, query)] == expected
+    for _, _, figures in across(anonymous, query):
+        assert {key: own["figures"][key] for key in ("p90_ms", "trust", "estimated_from")} == {
+            key: figures[key] for key in ("p90_ms", "trust", "estimated_from")
+        }
+
+
+def test_estimated_offers_follow_the_fit_and_profiles_and_nothing_else(anonymous, family):
+    swept()
+    assert swept() == 0
+    ((_, answer, before),) = across(anonymous, "device=rpi5&memory=1GB")
+    assert answer == "likely" and before["estimated_from"] == "fast" and before["estimate_error"] is None
+    newer = record_device("worker-2", profile(DEVICES["slow"]), Device.Origin.WORKER)
+    assert swept() == 1 and swept() == 0
+    # The newest worker is the default now: without records there it has none, and a budget without a device stays so.
+    assert across(anonymous, "memory=1GB") == [] and not Offer.objects.filter(device=newer.name).exists()
+    SpeedModel.objects.create(fitted=vars(Model(calls=100.0, pairs=9)), newest_record=newer.seen_at)
+    assert swept() == 1
+    ((_, _, after),) = across(anonymous, "device=rpi5&memory=1GB")
+    assert after["p90_ms"] != before["p90_ms"]
+    record_device("phone", profile(DEVICES["slow"]), Device.Origin.SENT)
+    assert swept() == 0, "what people send makes no work for all models"
+
+
+def test_listings_count_estimates_too_and_a_quarantined_variant_has_none(anonymous, family):
+    swept()
+    listed = anonymous.get("/api/models?fits=device%3Drpi5,memory%3D1GB").json()
+    assert [row["id"] for row in listed] == ["alice/m"]
+    for variant in Variant.objects.all():
+        quarantine(variant, "it broke")
+    assert across(anonymous, "device=rpi5&memory=1GB") == []
