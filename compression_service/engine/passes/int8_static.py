@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ KINDS = ("Conv", "MatMul", "Gemm")
 QDQ_PER_CHANNEL_OPSET = 13
 SMALLEST_SHARE = 0.1
 SAME_MODEL = 0.9999
+GOOD, HOPELESS = 0.99, 0.95  # with everything in 8 bits; below the first, the products alone are tried (magika)
 HISTOGRAM_LIMIT_BYTES = 256 * 1024 * 1024
 _WORKERS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN")
 
@@ -64,25 +65,28 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     if not context.calibration or not context.calibration[0]:
         raise NotApplicableError("Static int8 needs calibration inputs, and none could be made for this model.")
     prepared, tables = with_int8_embeddings(_prepared(model, context))
-    best: tuple[float, str, ModelProto] | None = None
+    best: tuple[float, str, ModelProto, str] | None = None
     problem = ""
     # The last quarter of the calibration rows chooses between the methods; the others give the ranges.
     cut = max(1, len(context.calibration) * 3 // 4)
     began = time.monotonic()
-    for method in params["methods"]:
-        if best is not None and time.monotonic() - began > context.seconds_cap:
+    for method, scope in _tries(params["methods"], prepared):
+        late = time.monotonic() - began > context.seconds_cap
+        if best is not None and (late or (scope == "products" != best[3] and best[0] > GOOD)):
             break
+        if scope == "everything" and best is not None and best[0] < HOPELESS:
+            continue
         try:
-            candidate = _quantized(prepared, method, context.calibration[:cut], context)
+            candidate = _quantized(prepared, method, scope, context.calibration[:cut], context)
             agreement = context.runs_like(model, candidate) if context.runs_like else 1.0
         except Exception as error:  # a third-party tool: whatever it raises becomes a sentence
             problem = first_line(error)
             continue
         if best is None or agreement > best[0]:
-            best = (agreement, method, candidate)
+            best = (agreement, method, candidate, scope)
     if best is None:
         raise FailedError(f"onnxruntime's static quantizer stopped on this model: {problem}")
-    agreement, method, quantized = best
+    _, method, quantized, scope = best
     counted = graph.operators(quantized)
     bits = 8 if context.vnni else 7
     changed = (
@@ -92,8 +96,23 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     )
     if tables:
         changed += f", {plural(tables, 'embedding table')} in int8 with a scale per row"
-    used = {**params, "method": method, "per_channel": True, "weight_bits": bits, "calibration_count": cut}
+    if scope == "products" and has_spatial_convolutions(prepared):
+        changed += ", what lies between the layers in float"
+    used = {
+        **params,
+        "method": method,
+        "scope": scope,
+        "per_channel": True,
+        "weight_bits": bits,
+        "calibration_count": cut,
+    }
     return PassOutcome(quantized, changed, used)
+
+
+def _tries(methods: Iterable[str], model: ModelProto) -> list[tuple[str, str]]:
+    """(method, scope) to try in order: all in 8 bits first where there are convolutions, then the products alone."""
+    scopes = ("everything", "products") if has_spatial_convolutions(model) else ("products",)
+    return [(method, scope) for scope in scopes for method in methods]
 
 
 def _quantized_weights(model: ModelProto) -> int:
@@ -151,7 +170,7 @@ class _Rows:
         return next(self.feeds, None)
 
 
-def _quantized(model: ModelProto, method: str, feeds: list[Feed], context: PassContext) -> ModelProto:
+def _quantized(model: ModelProto, method: str, scope: str, feeds: list[Feed], context: PassContext) -> ModelProto:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     if method == "percentile" and _activation_bytes(model, feeds) > HISTOGRAM_LIMIT_BYTES:
@@ -167,7 +186,7 @@ def _quantized(model: ModelProto, method: str, feeds: list[Feed], context: PassC
         options.update({"CalibMovingAverage": True, "CalibMovingAverageConstant": 0.05})
     if method == "percentile":
         options["CalibPercentile"] = 99.99
-    kinds, left_out = _targets(model)
+    kinds, left_out = _targets(model, scope)
     with _quiet():
         quantize_static(
             str(source), str(target), _Rows(feeds),
@@ -230,13 +249,13 @@ def _leading_to_workers(model: ModelProto, made_by: dict[str, NodeProto]) -> set
     return leading
 
 
-def _targets(model: ModelProto) -> tuple[list[str] | None, list[str]]:
-    """(operators, names of nodes to leave in float): everything for convolutions, else products with weights only.
+def _targets(model: ModelProto, scope: str) -> tuple[list[str] | None, list[str]]:
+    """(operators, names of nodes to leave in float): everything, or products with weights only.
 
     In a transformer or a recurrent network, static ranges for the sums, gates and attention products between them cost
     far more than they give (DTLN became 4 times slower, MiniLM fell to a cosine of 0.67).
     """
-    if has_spatial_convolutions(model):
+    if scope == "everything":
         return None, []
     weighted = {site.node.name for site in sites(model, *KINDS, smallest=1)}
     products = [node.name for node in model.graph.node if node.op_type in KINDS]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import engine_models as models
 import numpy as np
-from onnx import helper
+from onnx import TensorProto, helper, numpy_helper
 
 from compression_service.engine import graph
 from compression_service.engine.calibration import roles
@@ -66,9 +66,40 @@ def test_ids_are_followed_through_what_selects_a_column():
         nodes.append(helper.make_node("Gather", [f"t{i}", f"c{i}"], [f"e{i}"]))
         parts.append(f"e{i}")
     nodes.append(helper.make_node("Concat", parts, ["y"], axis=1))
-    from onnx import TensorProto
 
     made = models.model(
         nodes, [models._value("cat", ["b", 3], TensorProto.INT64)], [models._value("y", ["b", 12])], tables
     )
     assert roles.specs(made, None)[0]["highest"] == 5
+
+
+def wide_range():
+    """Between its convolutions stand sums of powers: uint8 with one scale for all of them keeps nothing of most."""
+    rng = np.random.default_rng(5)
+    first, last = models._weights(rng, "a", 8, 3, 3, 3), models._weights(rng, "b", 6, 8, 3, 3)
+    spread = numpy_helper.from_array(np.logspace(-3, 3, 8, dtype=np.float32).reshape(1, 8, 1, 1), "s")
+    inverse = numpy_helper.from_array(np.logspace(3, -3, 8, dtype=np.float32).reshape(1, 8, 1, 1), "i")
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["c"], pads=[1, 1, 1, 1]), helper.make_node("Relu", ["c"], ["r"]), helper.make_node("Mul", ["r", "s"], ["m"]),
+        helper.make_node("Add", ["m", "m"], ["d"]), helper.make_node("Mul", ["d", "i"], ["n"]),
+        helper.make_node("Conv", ["n", "b"], ["y"]),
+    ]  # fmt: skip
+    return models.model(
+        nodes,
+        [models._value("x", [1, 3, 12, 12])],
+        [models._value("y", [1, 6, 10, 10])],
+        [first, last, spread, inverse],
+    )
+
+
+def test_where_everything_in_8_bits_costs_too_much_only_the_products_are(tmp_path):
+    given, rows = wide_range(), feeds(20, (1, 3, 12, 12))
+
+    def cosine(left, right):
+        a, b = (np.ravel([models.run(model, row)[0] for row in rows[:4]]) for model in (left, right))
+        return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+    context = PassContext(rows, work=tmp_path, runs_like=cosine)
+    outcome = int8_static.apply(given, {"methods": ["min-max"]}, context)
+    assert outcome.params["scope"] == "products" and "between the layers in float" in outcome.changed
+    assert cosine(given, outcome.model) > 0.999
