@@ -71,7 +71,9 @@ RULES = (
         above=0.9,
         why="it has the same zeros, and the other weights make up for them",
     ),
+    Rule("prune-50", "prune-50-compensated", below=0.9, why="without compensation it would lose more"),
     Rule("prune-50+int8", "prune-2of4+int8", above=0.9, why="it has as many zeros, compensated"),
+    Rule("prune-50+int8", "prune-2of4+int8", below=0.9, why="without compensation it would lose more"),
     Rule("prune-50", "prune-threshold", below=0.92, why="half of the weights are more than those under the threshold"),
     Rule("prune-50+int8", "prune-50", below=0.91, why="8 bits would lose more"),
 )
