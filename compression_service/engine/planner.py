@@ -24,14 +24,14 @@ ALLOWANCE_MB = 100.0  # the allowance is for a model of this size; a larger one 
 LEAST_MATRIX_SHARE = 0.1
 
 # Processor seconds for a megabyte of float weights, and for the recipe itself (three runs over the inputs and more).
-# Rounded by hand from making MiniLM (90 MB) once on a busy EPYC Zen 4, and one model of 531 MB with compensated pruning
-# and bias correction; a pass which is not named counts as nothing.
+# Twice what making MiniLM (90 MB) took on an idle EPYC Zen 4 with VNNI, for machines are often slower; a pass which is
+# not named counts as nothing.
 SECONDS_A_MB = {
-    "weight_only": 0.35, "embeddings": 0.05, "int8_dynamic": 0.03, "int8_static": 0.25, "int8_storage": 0.03,
-    "fp16": 0.08, "prune_neurons": 0.6, "prune_layers": 0.5, "int4_storage": 0.3, "prune_magnitude": 0.03,
+    "weight_only": 0.16, "embeddings": 0.03, "int8_dynamic": 0.02, "int8_static": 0.25, "int8_storage": 0.03,
+    "fp16": 0.09, "prune_neurons": 0.36, "prune_layers": 0.36, "int4_storage": 0.11, "prune_magnitude": 0.02,
     "prune_compensated": 0.35, "bias_correction": 0.25,
 }  # fmt: skip
-SECONDS_A_RECIPE = 5.0
+SECONDS_A_RECIPE = 6.0
 
 # What counts most → the recipes which are tried first.
 FIRST_BY_GOAL = {
@@ -92,9 +92,10 @@ def plan(
     found = verdicts(models, recipes)
     normal = {name: graph.normalise(model) for name, model in models.items()}
     megabytes = sum(float_weight_bytes(model) for model in normal.values()) / MEGABYTE
+    convolutions = any(has_spatial_convolutions(model) for model in normal.values())
     left = float(wishes.get("allowance_s") or ALLOWANCE_S) * max(1.0, megabytes / ALLOWANCE_MB)
     for one in found:
-        one["seconds"] = _seconds(one, megabytes)
+        one["seconds"] = _seconds(one, megabytes, convolutions)
         one["pinned"] = one["name"] in pinned
         if one["name"] in excluded:
             one.update(applies=False, reason=EXCLUDED)
@@ -128,9 +129,10 @@ def no_longer_worth(name: str, made: dict[str, float | None]) -> str | None:
     return None
 
 
-def _seconds(verdict: dict[str, Any], megabytes: float) -> float:
-    rate = sum(max(SECONDS_A_MB.get(name, 0.0) for name, _ in step) for step in verdict["definition"]["steps"])
-    return SECONDS_A_RECIPE + rate * megabytes
+def _seconds(verdict: dict[str, Any], megabytes: float, convolutions: bool) -> float:
+    """Of a step's alternatives the dearest where there are convolutions (static int8), else the first."""
+    rates = ([SECONDS_A_MB.get(name, 0.0) for name, _ in step] for step in verdict["definition"]["steps"])
+    return SECONDS_A_RECIPE + megabytes * sum(max(step) if convolutions else step[0] for step in rates)
 
 
 def _no_use(verdict: dict[str, Any], models: dict[str, ModelProto]) -> str | None:
