@@ -31,7 +31,7 @@ SECONDS_A_MB = {
     "fp16": 0.09, "prune_neurons": 0.36, "prune_layers": 0.36, "int4_storage": 0.11, "prune_magnitude": 0.02,
     "prune_compensated": 0.35, "bias_correction": 0.25,
 }  # fmt: skip
-SECONDS_A_RECIPE = 6.0
+SECONDS_A_RECIPE = 5.0
 
 # What counts most → the recipes which are tried first.
 FIRST_BY_GOAL = {
