@@ -12,7 +12,7 @@ def on_xorb_received(sender: object, *, repository: Repository, size_bytes: int,
     _add(repository, "sent_bytes", size_bytes)
 
 
-def on_file_registered(sender: object, *, repository: Repository, size_bytes: int, **_: Any) -> None:
+def on_files_registered(sender: object, *, repository: Repository, size_bytes: int, **_: Any) -> None:
     _add(repository, "named_bytes", size_bytes)
 
 

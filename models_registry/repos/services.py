@@ -267,27 +267,50 @@ def delete_tag(actor: Actor, repository: Repository, name: str) -> None:
 
 
 def grant_blob(repository: Repository, blob: Blob, *, by_hub: bool = False) -> bool:
-    """Whoever sent the bytes to this repository may commit them there. Whether it did not hold them before.
+    """`grant_blobs` for one. Whether the repository did not hold it before."""
+    return bool(grant_blobs(repository, [blob], by_hub=by_hub))
 
-    Raises QuotaExceeded, unless the hub made them.
+
+def grant_blobs(repository: Repository, blobs: Sequence[Blob], *, by_hub: bool = False) -> list[Blob]:
+    """Whoever sent the bytes to this repository may commit them there. Returns those which it did not hold before.
+
+    A few hundred at a time: all or none, in one transaction. Raises NotFound when one was collected meanwhile, and
+    QuotaExceeded, unless the hub made them.
     """
+    names = [blob.pk for blob in blobs]
     with transaction.atomic():
-        if not Blob.objects.filter(pk=blob.pk).update(used_at=timezone.now()):
-            raise NotFound(f"The content {blob.pk} was cleared away meanwhile: upload it again.")
-        row, is_new = RepositoryBlob.objects.get_or_create(repository=repository, blob=blob)
-        if not is_new:
-            RepositoryBlob.objects.filter(pk=row.pk).update(used_at=timezone.now())
-        else:
-            grown = F("used_storage_bytes") + blob.size_bytes
+        # Locked in one order, and before the rows which hold them are looked at: nobody else adds those meanwhile.
+        there = Blob.objects.select_for_update().filter(pk__in=names).order_by("pk").values_list("pk", flat=True)
+        if missing := sorted(set(names) - set(there)):
+            raise NotFound(f"The content {missing[0]} was cleared away meanwhile: upload it again.")
+        now = timezone.now()
+        Blob.objects.filter(pk__in=names).update(used_at=now)
+        rows = RepositoryBlob.objects.filter(repository=repository, blob__in=names)
+        held = set(rows.values_list("blob_id", flat=True))
+        if held:
+            rows.update(used_at=now)
+        fresh = [blob for blob in blobs if blob.pk not in held]
+        if fresh:
+            RepositoryBlob.objects.bulk_create(RepositoryBlob(repository=repository, blob=blob) for blob in fresh)
+            size = sum(blob.size_bytes for blob in fresh)
+            grown = F("used_storage_bytes") + size
             Repository.objects.filter(pk=repository.pk).update(used_storage_bytes=grown)
             if not by_hub:
-                hold_to_limit(repository, blob.size_bytes)
-            # A pointer whose content was deleted for good, and which is here again.
-            text = pointer_text(blob.sha256, blob.size_bytes)
-            oid = hashlib.sha1(b"blob %d\0" % len(text) + text, usedforsecurity=False).hexdigest()
-            pointers = GitObject.objects.filter(repository=repository, oid=oid)
-            pointers.update(sha256=blob.sha256, size_bytes=blob.size_bytes)
-    return is_new
+                hold_to_limit(repository, size)
+            _revive_pointers(repository, fresh)
+    return fresh
+
+
+def _revive_pointers(repository: Repository, blobs: Sequence[Blob]) -> None:
+    """Pointers whose content was deleted for good, and which is here again."""
+    texts = ((blob, pointer_text(blob.sha256, blob.size_bytes)) for blob in blobs)
+    by_oid = {
+        hashlib.sha1(b"blob %d\0" % len(text) + text, usedforsecurity=False).hexdigest(): blob for blob, text in texts
+    }
+    there = GitObject.objects.filter(repository=repository, oid__in=by_oid)
+    for pk, oid in there.values_list("pk", "oid"):
+        blob = by_oid[oid]
+        GitObject.objects.filter(pk=pk).update(sha256=blob.sha256, size_bytes=blob.size_bytes)
 
 
 def find_namespace(name: str) -> Namespace:

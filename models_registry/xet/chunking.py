@@ -29,12 +29,11 @@ from models_registry.xet.formats.packing import XorbWriter
 from models_registry.xet.formats.shard import Segment
 from models_registry.xet.formats.xorb import XorbIndex
 from models_registry.xet.models import ChunkPlace, XetFile, XorbHolder
+from models_registry.xet.registering import VerifiedFile, record_files
 from models_registry.xet.services import (
     announce_xorb,
     indexes_of,
-    note_chunks,
     open_xorb,
-    record_file,
     xorb_key,
 )
 
@@ -248,12 +247,12 @@ def _record(
             raise Conflict(f"The content {blob.pk} was cut or taken away by somebody else meanwhile.")
         if [_sight(repository) for repository in _readers(blob)] != [_sight(repository) for repository in readers]:
             raise Conflict(f"Who may read the content {blob.pk} changed meanwhile.")
-        names = record_file(name, blob.sha256, segments)
-        holders = [XorbHolder(xorb_id=xorb, repository=repository) for repository in readers for xorb in names]
-        XorbHolder.objects.bulk_create(holders, ignore_conflicts=True)
         first = segments[0]
         at = first.start * HASH_BYTES
-        note_chunks(first.xorb_hash_hex, [indexes[first.xorb_hash_hex].hashes[at : at + HASH_BYTES]])
+        chunk = indexes[first.xorb_hash_hex].hashes[at : at + HASH_BYTES]
+        names = record_files([VerifiedFile(name, blob.sha256, segments, chunk)])
+        holders = [XorbHolder(xorb_id=xorb, repository=repository) for repository in readers for xorb in names]
+        XorbHolder.objects.bulk_create(holders, ignore_conflicts=True)
 
 
 def _sight(repository: Repository) -> tuple[int, int, bool, str]:

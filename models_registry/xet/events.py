@@ -5,5 +5,5 @@ from django.dispatch import Signal
 # repository; size_bytes: of a xorb which a client sent for it, as it travelled.
 xorb_received = Signal()
 
-# repository; size_bytes: of a file which a client registered there, and which the repository did not hold before.
-file_registered = Signal()
+# repository; size_bytes: of the files together which a client registered there, and which it did not hold before.
+files_registered = Signal()

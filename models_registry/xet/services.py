@@ -4,35 +4,40 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from django.core import signing
 from django.db import transaction
-from django.utils import timezone
 
 from models_registry.accounts.actors import Actor
 from models_registry.accounts.models import AccessToken
 from models_registry.accounts.policies import can_read, can_upload, can_write, files_readable_by
 from models_registry.accounts.tokens import actor_of_claims, claims_of
-from models_registry.community.discussions.offers import offer_blob
 from models_registry.errors import BadRequest, Forbidden, Unauthorized
 from models_registry.repos.duplicating import insert_select
 from models_registry.repos.models import Repository, RepositoryBlob
 from models_registry.repos.quotas import require_room
-from models_registry.repos.services import grant_blob
 from models_registry.storage.blobstore import blob_store
 from models_registry.storage.models import Blob, Damage
-from models_registry.storage.services import announce, staged
-from models_registry.xet.events import file_registered, xorb_received
+from models_registry.storage.services import staged
+from models_registry.xet.events import xorb_received
 from models_registry.xet.formats.answers import noted_chunks
 from models_registry.xet.formats.errors import XetFormatError
-from models_registry.xet.formats.files import check_work, decode_segments, file_sha256, segments_between, verify_file
-from models_registry.xet.formats.hashes import HASH_BYTES, hash_to_hex
+from models_registry.xet.formats.files import (
+    OpenXorb,
+    check_work,
+    decode_segments,
+    file_sha256,
+    segments_between,
+    verify_file,
+)
+from models_registry.xet.formats.hashes import HASH_BYTES
 from models_registry.xet.formats.shard import Segment, ShardFile, parse_shard
 from models_registry.xet.formats.xorb import XorbIndex, read_xorb
-from models_registry.xet.models import ChunkPlace, Realm, XetFile, Xorb, XorbHolder, XorbSender, XorbUse
+from models_registry.xet.models import Realm, XetFile, Xorb, XorbHolder, XorbSender
+from models_registry.xet.registering import VerifiedFile, note_chunks, register_files, use_xorbs
 
 logger = logging.getLogger(__name__)
 MAX_XORB_BYTES = 64 * 1024 * 1024 + 64 * 1024  # the body, and the footer which older clients append
@@ -117,20 +122,9 @@ def announce_xorb(index: XorbIndex, size_bytes: int) -> tuple[Xorb, bool]:
             fresh = {"size_bytes": size_bytes, "index": index.to_bytes()}
             xorb, created = Xorb.objects.get_or_create(hash=index.hash_hex, defaults=fresh)
             if created:
-                note_chunks(xorb.hash, noted_chunks(index))
+                note_chunks((xorb.hash, chunk) for chunk in noted_chunks(index))
             if created or use_xorbs([xorb.hash]):
                 return xorb, created
-
-
-def use_xorbs(names: Iterable[str]) -> int:
-    """Note that these xorbs are in use: garbage collection waits from here on. Returns how many are there."""
-    return Xorb.objects.filter(hash__in=list(names)).update(used_at=timezone.now())
-
-
-def note_chunks(xorb_hash: str, chunks: Iterable[bytes]) -> None:
-    """Remember where chunks lie after which clients will ask (dedupe.py)."""
-    rows = [ChunkPlace(chunk=hash_to_hex(chunk), xorb_id=xorb_hash) for chunk in chunks]
-    ChunkPlace.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def take_shard(grant: Grant, body: bytes) -> int:
@@ -149,14 +143,11 @@ def take_shard(grant: Grant, body: bytes) -> int:
         check_work(files, indexes)
     except XetFormatError as error:
         raise BadRequest(str(error)) from error
-    _require_room(grant, files)
-    for file in files:
-        sha256 = _verified_sha256(grant, file, indexes)
-        first = file.segments[0] if file.segments else None
-        _record(grant, file, sha256)
-        if first is not None:
-            at = first.start * HASH_BYTES
-            note_chunks(first.xorb_hash_hex, [indexes[first.xorb_hash_hex].hashes[at : at + HASH_BYTES]])
+    known = _known_sha256(files)
+    _require_room(grant, files, known)
+    with _LastXorb() as opened:
+        verified = [_verified(grant, file, indexes, known, opened.open) for file in files]
+    register_files(grant.repository, verified, None if grant.may_write else grant.actor.user)
     return len(files)
 
 
@@ -190,12 +181,23 @@ def _require_write(grant: Grant) -> None:
         raise Forbidden("This Xet token may only read.")
 
 
-def _require_room(grant: Grant, files: Sequence[ShardFile]) -> None:
+def _known_sha256(files: Sequence[ShardFile]) -> dict[str, str]:
+    """The SHA-256 of those files whose chunks were read before, by their Xet name."""
+    known: dict[str, str] = {}
+    for start in range(0, len(files), _BATCH):
+        names = [file.file_hash_hex for file in files[start : start + _BATCH]]
+        known |= dict(XetFile.objects.filter(hash__in=names).values_list("hash", "sha256"))
+    return known
+
+
+def _require_room(grant: Grant, files: Sequence[ShardFile], known: dict[str, str]) -> None:
     """Raises QuotaExceeded: files which the repository does not hold yet are more than its namespace may keep."""
-    sizes = {file.file_hash_hex: file.size_bytes for file in files}
-    held = RepositoryBlob.objects.filter(repository=grant.repository).values("blob")
-    here = XetFile.objects.filter(hash__in=sizes, sha256__in=held).values_list("hash", flat=True)
-    require_room(grant.repository, sum(sizes.values()) - sum(sizes[name] for name in here))
+    held: set[str] = set()
+    contents = sorted(set(known.values()))
+    for start in range(0, len(contents), _BATCH):
+        rows = RepositoryBlob.objects.filter(repository=grant.repository, blob__in=contents[start : start + _BATCH])
+        held |= set(rows.values_list("blob_id", flat=True))
+    require_room(grant.repository, sum(file.size_bytes for file in files if known.get(file.file_hash_hex) not in held))
 
 
 def _readable_indexes(grant: Grant, names: set[str]) -> dict[str, XorbIndex]:
@@ -231,11 +233,23 @@ def indexes_of(names: Iterable[str]) -> dict[str, XorbIndex]:
     return {hash_: XorbIndex.from_bytes(bytes(index)) for hash_, index in rows}
 
 
-def _verified_sha256(grant: Grant, file: ShardFile, indexes: dict[str, XorbIndex]) -> str:
+def _verified(
+    grant: Grant, file: ShardFile, indexes: dict[str, XorbIndex], known: dict[str, str], open_one: OpenXorb
+) -> VerifiedFile:
+    sha256 = _verified_sha256(grant, file, indexes, known.get(file.file_hash_hex), open_one)
+    chunk = b""
+    if file.segments:
+        first = file.segments[0]
+        chunk = indexes[first.xorb_hash_hex].hashes[first.start * HASH_BYTES : (first.start + 1) * HASH_BYTES]
+    return VerifiedFile(file.file_hash_hex, sha256, file.segments, chunk)
+
+
+def _verified_sha256(
+    grant: Grant, file: ShardFile, indexes: dict[str, XorbIndex], known: str | None, open_one: OpenXorb
+) -> str:
     try:
         verify_file(file, indexes)
-        known = XetFile.objects.filter(hash=file.file_hash_hex).values_list("sha256", flat=True).first()
-        sha256 = known or file_sha256(file.segments, indexes, open_xorb)
+        sha256 = known or file_sha256(file.segments, indexes, open_one)
     except XetFormatError as error:
         raise BadRequest(str(error)) from error
     except KeyError as error:
@@ -251,38 +265,25 @@ def _verified_sha256(grant: Grant, file: ShardFile, indexes: dict[str, XorbIndex
     return sha256
 
 
-def _record(grant: Grant, file: ShardFile, sha256: str) -> None:
-    with transaction.atomic():
-        blob = announce(sha256, file.size_bytes, xet_hash=file.file_hash_hex)
-        names = record_file(file.file_hash_hex, sha256, file.segments)
-        if not blob.xet_hash:  # it came whole before, by LFS or git
-            Blob.objects.filter(pk=blob.pk).update(xet_hash=file.file_hash_hex)
-        if grant.offers and grant.actor.user is not None:
-            # The repository holds it from the commit on which names it.
-            offer_blob(grant.repository, grant.actor.user.pk, blob)
-            return
-        if grant_blob(grant.repository, blob):
-            file_registered.send(sender=XetFile, repository=grant.repository, size_bytes=file.size_bytes)
-        holders = [XorbHolder(xorb_id=name, repository=grant.repository) for name in names]
-        XorbHolder.objects.bulk_create(holders, ignore_conflicts=True)
+class _LastXorb:
+    """Keeps the xorb open which was read last: of small files hundreds follow each other in one."""
 
+    def __init__(self) -> None:
+        self._name, self._stack = "", ExitStack()
+        self._file: BinaryIO | None = None
 
-def record_file(file_hash: str, sha256: str, segments: Sequence[Segment]) -> list[str]:
-    """Note of which chunks a verified file is made, and use their xorbs. Returns their names. Inside a transaction.
+    def __enter__(self) -> "_LastXorb":
+        return self
 
-    Raises BadRequest when a xorb was collected meanwhile.
-    """
-    names = sorted({segment.xorb_hash_hex for segment in segments})
-    if use_xorbs(names) != len(names):
-        raise BadRequest("Xorbs which the shard names were cleared away meanwhile: upload them again.")
-    terms = [[s.xorb_hash_hex, s.unpacked_bytes, s.start, s.end] for s in segments]
-    size = sum(segment.unpacked_bytes for segment in segments)
-    made, created = XetFile.objects.get_or_create(
-        hash=file_hash, defaults={"sha256": sha256, "size_bytes": size, "terms": terms}
-    )
-    if created:
-        XorbUse.objects.bulk_create(XorbUse(file=made, xorb_id=name) for name in names)
-    return names
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def open(self, hash_hex: str) -> AbstractContextManager[BinaryIO]:
+        if self._file is None or hash_hex != self._name:
+            self._stack.close()
+            self._file = None
+            self._file, self._name = self._stack.enter_context(open_xorb(hash_hex)), hash_hex
+        return nullcontext(self._file)
 
 
 def open_xorb(hash_hex: str) -> AbstractContextManager[BinaryIO]:

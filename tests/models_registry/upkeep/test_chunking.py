@@ -205,7 +205,7 @@ def test_repetitions_are_stored_once(alice, model):
 
 
 MOMENTS = [
-    ("put_file", False), ("put_file", True), ("record_file", False), ("record_file", True), ("file_sha256", True),
+    ("put_file", False), ("put_file", True), ("record_files", False), ("record_files", True), ("file_sha256", True),
 ]  # fmt: skip
 
 
