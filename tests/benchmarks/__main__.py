@@ -1,6 +1,6 @@
 """`make benchmarks`: FitHub's own figures beside yardsticks, on SQLite and on PostgreSQL. Nothing passes or fails on time.
 
-python -m tests.benchmarks [sqlite] [postgresql] [--skip-models] [--only-git] [--only-storage]
+python -m tests.benchmarks [sqlite] [postgresql] [--skip-models] [--only-git] [--only-storage] [--only-memory]
 """
 
 import argparse
@@ -24,11 +24,15 @@ def main() -> None:
     parser.add_argument(
         "--only-storage", action="store_true", help="nothing but large files in and out, beside nginx too"
     )
+    parser.add_argument("--only-memory", action="store_true", help="nothing but the web's memory with one large file")
     options = parser.parse_args()
     print(f"{'database':<10} {'what':<44} {'each':>13} {'':>14}   ratio to the yardstick of the same run")
     for database in options.databases:
         with running_hub(database) as hub:
             if hub is None:
+                continue
+            if options.only_memory:
+                memory.run(database, hub)
                 continue
             if not options.only_git:
                 for part in (storage, delivery, repush, memory):

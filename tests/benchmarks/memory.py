@@ -42,8 +42,8 @@ def run(database: str, hub: Hub) -> None:
     assert hub.call("POST", "/api/models/alice/huge/commit/main", text, token=token, headers=kind).status == 200
     with _Peak(hub) as out:
         assert _read(hub) == oid, "other bytes came back"
-    hub.manage("chunk_contents")
-    hub.manage("collect_garbage", "--days", "0")
+    hub.manage("chunk_contents", timeout=3600)
+    hub.manage("collect_garbage", "--days", "0", timeout=3600)
     with _Peak(hub) as chunks:
         assert _read(hub) == oid, "other bytes came back out of chunks"
     figures = ", ".join(

@@ -140,11 +140,11 @@ class Hub:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     # --- what people do with it ----------------------------------------------------------------------------------
-    def manage(self, *arguments: str, check: bool = True) -> str:
+    def manage(self, *arguments: str, check: bool = True, timeout: float = 120) -> str:
         """Run a command of manage.py against this hub's data; returns what it printed."""
         done = subprocess.run(
             [self.python, "manage.py", *arguments], cwd=PROJECT, env=self.env, capture_output=True, text=True,
-            check=False, timeout=120,
+            check=False, timeout=timeout,
         )  # fmt: skip
         assert done.returncode == 0 or not check, f"manage.py {' '.join(arguments)}: {done.stderr[-2000:]}"
         return done.stdout.strip()
