@@ -1,9 +1,9 @@
 """Random kill -9 of web and workers, in the middle of what they do, and a tally of what came of it.
 
-python -m tests.benchmarks.kills [--rounds 1000] [--seed N]
+python -m tests.benchmarks.kills [--rounds 1000] [--minutes M] [--seed N]
 
-Each round does one thing (an upload, a commit, cutting into chunks, a collection, a conversion) and
-kills whoever does it at a random moment. Then it looks: nothing half-visible, what was there is whole, and the same thing
+Each round does one thing (an upload by LFS, one by Xet with the stock client, a commit, cutting into chunks, a
+collection, a conversion) and kills whoever does it at a random moment. Then it looks: nothing half-visible, what was there is whole, and the same thing
 done again succeeds. At the end everything stored is verified and nothing may be left over.
 """
 
@@ -35,6 +35,7 @@ class Shaken:
 
     def __init__(self, hub: Hub, rng: random.Random) -> None:
         self.hub, self.rng, self.token = hub, rng, hub.tokens["alice"]
+        self.base = rng.randbytes(4 * MB)
         self.files: dict[str, str] = {}
         self.tally: Counter[str] = Counter()
 
@@ -85,13 +86,45 @@ class Shaken:
             self.files[path] = hashlib.sha256(data).hexdigest()
         self._killed_command("chunking", "chunk_contents")
 
+    def round_of_xet(self, number: int) -> None:
+        """The stock client pushes a file of which half was there before; it tries again by itself for a while."""
+        data, path = self.base + self.rng.randbytes(4 * MB), f"x{number}.bin"
+        (self.hub.folder / path).write_bytes(data)
+        call = {
+            "call": "upload_file",
+            "path_or_fileobj": str(self.hub.folder / path),
+            "path_in_repo": path,
+            "repo_id": REPO,
+        }
+
+        def push() -> bool:
+            return "error" not in self.hub.client([dict(call)])[0]
+
+        done = self._killed_web("xet", push, 4)
+        assert not (done and self._missing(path)), "the client was told that its push is done, and it is gone"
+        self._again("xet", push)
+        self.files[path] = hashlib.sha256(data).hexdigest()
+        self._look_at(path)
+        (self.hub.folder / path).unlink()
+
     def round_of_conversion(self, number: int) -> None:
-        """Workers die; whether every variant is made is seen at the end, when their leases have been taken over."""
+        """A model is pushed, workers die while its variants are made, and yet all of them are."""
+        repo = f"alice/converted{number}"
+        model = self.hub.folder / f"model{number}"
+        model.mkdir()
+        engine_models.saved(engine_models.mlp(16 + number % 32, 48), model / "model.onnx")
+        self.hub.push(repo, model)
+        time.sleep(self.rng.uniform(0, 6))
+        busy = any(job["state"] == "running" for job in self.hub.jobs(repo))
         for worker in self.hub.workers("heavy") + self.hub.workers("light"):
             with contextlib.suppress(psutil.Error):
                 worker.kill()
-                self.tally["conversion: killed"] += 1
-        time.sleep(self.rng.uniform(0.5, 2))
+        self.tally[f"conversion: {'killed in the middle' if busy else 'killed between jobs'}"] += 1
+        family = self.hub.wait_family(repo)
+        states = Counter(variant["status"] for variant in family["variants"])
+        assert family["source"]["status"] == "ready" and states["ready"], (family["source"], states)
+        assert not states["making"], states
+        self.tally["conversion: variants ready"] += states["ready"]
 
     # --- the kills ---------------------------------------------------------------------------------------------------
     def _killed_web(self, what: str, act: Callable[[], bool], most_s: float) -> bool:
@@ -142,18 +175,16 @@ class Shaken:
         """Read back some of the files (None: all)."""
         names = sorted(self.files)
         for path in names if count is None else self.rng.sample(names, min(count, len(names))):
-            body = self.hub.call("GET", f"/{REPO}/resolve/main/{path}").body
-            assert hashlib.sha256(body).hexdigest() == self.files[path], f"{path} is damaged"
-            self.tally["files read back whole"] += 1
+            self._look_at(path)
+
+    def _look_at(self, path: str) -> None:
+        body = self.hub.call("GET", f"/{REPO}/resolve/main/{path}").body
+        assert hashlib.sha256(body).hexdigest() == self.files[path], f"{path} is damaged"
+        self.tally["files read back whole"] += 1
 
     def finish(self) -> None:
-        family = self.hub.wait_family("alice/converted")
-        assert family["source"]["status"] == "ready", family["source"]
-        self.tally["conversion: variants ready at the end"] = sum(
-            variant["status"] == "ready" for variant in family["variants"]
-        )
         self._look()
-        self.hub.manage("verify_storage")
+        self.hub.manage("verify_storage", timeout=900)
         for _ in range(2):
             self.hub.manage("collect_garbage", "--days", "0", "--xorb-days", "0", "--forget-clients")
         report = self.hub.manage("collect_garbage", "--days", "0", "--xorb-days", "0", "--forget-clients", "--dry-run")
@@ -161,29 +192,30 @@ class Shaken:
         self._look()
 
 
-def run(rounds: int, seed: int) -> None:
+def run(rounds: int, seed: int, minutes: float) -> None:
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="fithub-kills-") as name:
         folder = Path(name)
-        hub = Hub(folder / "hub", FITHUB_LOG_LEVEL="WARNING", FITHUB_LEASE_SECONDS="3").start()
+        hub = Hub(
+            folder / "hub", FITHUB_LOG_LEVEL="WARNING", FITHUB_LEASE_SECONDS="3", FITHUB_ALLOWANCE_SECONDS="10"
+        ).start()
         try:
             hub.add_user("alice")
             shaken = Shaken(hub, rng)
             created = hub.call("POST", "/api/repos/create", {"name": "shaken", "type": "model"}, token=shaken.token)
             assert created.status == 200, created.body
-            (folder / "model").mkdir()
-            engine_models.saved(engine_models.mlp(64, 48), folder / "model" / "model.onnx")
-            hub.push("alice/converted", folder / "model")
-            kinds = [
-                shaken.round_of_upload, shaken.round_of_completion, shaken.round_of_sweep, shaken.round_of_chunking,
-            ]  # fmt: skip
-            began = time.monotonic()
-            for number in range(rounds):
-                # A job may lose its worker a few times before the hub gives it up, so those kills are few.
-                act = shaken.round_of_conversion if number in (2, 7) else rng.choice(kinds)
-                act(number)
+            acts = {
+                shaken.round_of_upload: 10, shaken.round_of_completion: 10, shaken.round_of_sweep: 4,
+                shaken.round_of_chunking: 4, shaken.round_of_xet: 6, shaken.round_of_conversion: 1,
+            }  # fmt: skip
+            began, done = time.monotonic(), 0
+            while done < rounds and time.monotonic() - began < minutes * 60:
+                # Each kind once first, so that a short run leaves none out.
+                act = [*acts][done] if done < len(acts) else rng.choices([*acts], [*acts.values()])[0]
+                act(done)
+                done += 1
             shaken.finish()
-            print(f"{rounds} rounds of kill -9 in {time.monotonic() - began:.0f} s, seed {seed}: nothing was lost")
+            print(f"{done} rounds of kill -9 in {time.monotonic() - began:.0f} s, seed {seed}: nothing was lost")
             for what, count in sorted(shaken.tally.items()):
                 print(f"  {count:>6} {what}")
         finally:
@@ -193,9 +225,10 @@ def run(rounds: int, seed: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, default=600, help="begin no round after so many")
     parser.add_argument("--seed", type=int, default=20261127)
     options = parser.parse_args()
-    run(options.rounds, options.seed)
+    run(options.rounds, options.seed, options.minutes)
 
 
 if __name__ == "__main__":
