@@ -178,7 +178,12 @@ class Shaken:
             self._look_at(path)
 
     def _look_at(self, path: str) -> None:
-        body = self.hub.call("GET", f"/{REPO}/resolve/main/{path}").body
+        try:
+            body = self.hub.call("GET", f"/{REPO}/resolve/main/{path}").body
+        except OSError:  # a process which outlived its killed parent answered before, and has ended now
+            self.tally["web was away once more after it had come back"] += 1
+            self._wait_web()
+            body = self.hub.call("GET", f"/{REPO}/resolve/main/{path}").body
         assert hashlib.sha256(body).hexdigest() == self.files[path], f"{path} is damaged"
         self.tally["files read back whole"] += 1
 
@@ -206,7 +211,7 @@ def run(rounds: int, seed: int, minutes: float) -> None:
             assert created.status == 200, created.body
             acts = {
                 shaken.round_of_upload: 10, shaken.round_of_completion: 10, shaken.round_of_sweep: 4,
-                shaken.round_of_chunking: 4, shaken.round_of_xet: 6, shaken.round_of_conversion: 1,
+                shaken.round_of_chunking: 4, shaken.round_of_xet: 3, shaken.round_of_conversion: 1,
             }  # fmt: skip
             began, done = time.monotonic(), 0
             while done < rounds and time.monotonic() - began < minutes * 60:
