@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.benchmarks.sink import Sink
 from tests.live.hub_process import Hub
 
 SIZE_MB = int(os.environ.get("BENCHMARK_FILE_MB", "200"))
@@ -32,6 +33,12 @@ def run(database: str, hub: Hub) -> None:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         yardstick = min(_seconds(lambda: _copy_and_hash(path, folder / "copy")) for _ in range(3))
         _line(database, f"cp and sha256sum of {SIZE_MB} MB", yardstick, "")
+        with Sink() as sink:
+            environment = hub.client_environment(folder / "sink") | {"HF_HUB_DISABLE_XET": "1", "HF_ENDPOINT": sink.url}
+            argv = [sys.executable, "-c", _PUSH, "alice/sink", str(path)]
+            took = min(_seconds(lambda: subprocess.run(argv, env=environment, check=True)) for _ in range(2))
+            assert sink.taken_bytes == 2 * SIZE_MB * MB, "the client did not send the file"
+        _line(database, "the same client to a server which keeps nothing", took, f"{yardstick / took:.2f}")
         before = _memory(hub)
         for how, disable in (("LFS", "1"), ("Xet", "0")):
             repo = f"alice/{how.lower()}"
