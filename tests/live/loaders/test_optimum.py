@@ -1,0 +1,87 @@
+"""optimum's ORTModelForFeatureExtraction (transformers 4.57, huggingface_hub 0.36) loads what a budget names.
+
+It needs an environment with optimum-onnx 0.1.0 and torch: LIVE_OPTIMUM_PYTHON, or the one of tests/benchmarks/compression.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.live.encoder import TEXT, expected, write_encoder
+from tests.live.hub_process import PROJECT, Hub
+
+pytestmark = pytest.mark.live
+REPO = "alice/encoder-optimum"
+BY_REVISION = """
+import json, sys
+from optimum.onnxruntime import ORTModelForFeatureExtraction
+from transformers import AutoTokenizer
+name, budget, text = sys.argv[1:]
+model = ORTModelForFeatureExtraction.from_pretrained(name, revision=f"fit@{budget}")
+tokenizer = AutoTokenizer.from_pretrained(name, revision=f"fit@{budget}")
+output = model(**tokenizer(text, return_tensors="pt")).last_hidden_state
+print(json.dumps({"dims": list(output.shape), "data": output.flatten().tolist()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    found = os.environ.get("LIVE_OPTIMUM_PYTHON") or str(PROJECT / ".benchmarks/environments/optimum/bin/python")
+    program = ["sh", "-c", '"$0" -c "import optimum.onnxruntime"', found]
+    if subprocess.run(program, capture_output=True, check=False).returncode:
+        pytest.skip("no environment with optimum-onnx: name its Python with LIVE_OPTIMUM_PYTHON")
+    return found
+
+
+@pytest.fixture(scope="module")
+def encoder(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> str:
+    hub.push(REPO, write_encoder(tmp_path_factory.mktemp("encoder")))
+    family = hub.wait_family(REPO)
+    assert family["source"]["status"] == "ready", family["source"]
+    return REPO
+
+
+@pytest.fixture(scope="module")
+def graphs(hub: Hub, encoder: str) -> dict[str, str]:
+    """Budget -> the one graph of the commit which it names."""
+    found = {}
+    for budget in ("fidelity=1", "goal=size"):
+        commit = hub.get(f"/api/models/{encoder}/fit?{budget}")["commit"]
+        files = [row["rfilename"] for row in hub.get(f"/api/models/{encoder}/revision/{commit}")["siblings"]]
+        (found[budget],) = (name for name in files if name.endswith(".onnx"))
+    return found
+
+
+def run(python: str, hub: Hub, arguments: list[str], home: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [python, *arguments], env=hub.client_environment(home=home), cwd=home, capture_output=True, text=True,
+        check=False, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("budget", ["fidelity=1", "goal=size"])
+def test_a_model_loaded_by_its_budget_computes_what_onnxruntime_computes(
+    python: str, hub: Hub, encoder: str, graphs: dict[str, str], tmp_path: Path, budget: str
+):
+    commit = hub.get(f"/api/models/{encoder}/fit?{budget}")["commit"]
+    wanted = expected(hub, encoder, commit, graphs[budget], tmp_path)
+    example = [str(PROJECT / "docs" / "deploy" / "encode.py"), encoder, budget, TEXT]
+    for arguments in (["-c", BY_REVISION, encoder, budget, TEXT], example):
+        done = run(python, hub, arguments, tmp_path)
+        assert done.returncode == 0, done.stderr[-3000:]
+        said = json.loads(done.stdout.splitlines()[-1])
+        assert said["dims"] == list(wanted.shape) and said.get("commit", commit) == commit
+        assert np.allclose(said["data"], wanted.ravel(), rtol=1e-2, atol=1e-3)
+
+
+def test_the_two_budgets_name_different_graphs(graphs: dict[str, str]):
+    assert graphs["fidelity=1"] != graphs["goal=size"]
+
+
+def test_nothing_fits_is_said_in_the_hub_s_words(python: str, hub: Hub, encoder: str, tmp_path: Path):
+    done = run(python, hub, [str(PROJECT / "docs" / "deploy" / "encode.py"), encoder, "memory=1B", TEXT], tmp_path)
+    assert done.returncode and "nearest" in done.stderr
