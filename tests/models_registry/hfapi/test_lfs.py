@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import time
 
 import pytest
+from django.core import signing
 from django.test import Client
 
 from models_registry.hfapi import lfs, lfs_parts
@@ -111,6 +113,21 @@ def test_links_end_with_the_rights(as_alice, alice, model, parts) -> None:
     for url in (actions["upload"]["href"], actions["verify"]["href"]):
         assert Client().post(path_of(url)).status_code == 404
     assert put(actions["upload"]["header"]["00001"], DATA[:100]).status_code == 404
+
+
+def test_links_which_have_ended_or_were_changed_are_refused(as_alice, model, monkeypatch, data_folder) -> None:
+    href = batch(as_alice, model).json()["objects"][0]["actions"]["upload"]["href"]
+    forged = href[:-1] + ("A" if href[-1] != "A" else "B")
+    assert put(forged, DATA).status_code == 403
+    now = time.time()
+    with monkeypatch.context() as later:
+        later.setattr(signing.time, "time", lambda: now + lfs.URL_SECONDS + 1)
+        ended = put(href, DATA)
+    assert ended.status_code == 403 and "ask the batch API for a new one" in ended.json()["error"]
+    assert not [path for path in (data_folder / "storage").rglob("*") if path.is_file()]
+    for _ in range(2):  # repeated bodies are harmless
+        assert put(href, DATA).status_code == 200
+    assert put(href, DATA[:-1]).status_code == 400
 
 
 def test_other_methods_and_preflights(as_alice, model) -> None:

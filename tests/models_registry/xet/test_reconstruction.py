@@ -1,14 +1,17 @@
 """Reading by Xet: a client of our own follows the reconstruction, decodes the chunks and gets the file."""
 
 import json
+import time
 from io import BytesIO
 
 import pytest
+from django.core import signing
 
 from models_registry.repos.models import Repository
 from models_registry.storage.services import get_blob, read_range
 from models_registry.xet.formats.xorb import XorbIndex, decode_chunks
 from models_registry.xet.models import XetFile, Xorb
+from models_registry.xet.services import TOKEN_SECONDS
 from tests.factories import api_commit, client_of, make_repository
 from tests.models_registry.xet.test_cas import FILES, send, send_shard, token_of
 
@@ -139,6 +142,21 @@ def test_a_signed_address_is_for_its_range_only(pushed, as_alice, anonymous):
     assert anonymous.get(info["url"].removeprefix("http://testserver")).status_code == 403
     forged = info["url"].removeprefix("http://testserver")[:-1] + "A"
     assert anonymous.get(forged, headers={"Range": "bytes=0-9"}).status_code == 403
+
+
+def test_an_address_which_has_ended_or_was_signed_for_something_else_is_refused(
+    pushed, as_alice, anonymous, monkeypatch
+):
+    info = next(iter(ask(anonymous, token_of(as_alice, "read")).json()["fetch_info"].values()))[0]
+    assert fetch(anonymous, info).status_code == 206
+    body = {"operation": "download", "objects": [{"oid": FILE.sha256_hex, "size": FILE.size_bytes}]}
+    answer = as_alice.post("/alice/m.git/info/lfs/objects/batch", body, content_type="application/json").json()
+    link = answer["objects"][0]["actions"]["download"]["href"]
+    of_lfs = info | {"url": info["url"].rpartition("/")[0] + "/" + link.rpartition("/")[2]}
+    assert fetch(anonymous, of_lfs).status_code == 403
+    now = time.time()
+    monkeypatch.setattr(signing.time, "time", lambda: now + TOKEN_SECONDS + 1)
+    assert fetch(anonymous, info).status_code == 403
 
 
 def test_a_file_which_came_whole_before_gets_its_xet_name(as_alice, anonymous, model, pushed):
