@@ -136,8 +136,10 @@ class Shaken:
             done = act()
         except OSError:
             done = False
+        hit = killer.poll() is not None  # the kill came before the end
         killer.wait()
-        self.tally[f"{what}: {'done before' if done else 'killed in the middle'}"] += 1
+        went_on = "done before" if not hit else "killed in the middle, went on by itself"
+        self.tally[f"{what}: {went_on if done else 'killed in the middle'}"] += 1
         self._wait_web()
         return done
 
