@@ -3,7 +3,7 @@
 python -m tests.benchmarks.estimates [--seconds 1] [--models 4]
 
 Real models of ../shared/assets, by the hub's own harness and bench. Stand-ins make this machine several devices: one core,
-two cores, and one core of which a cgroup gives a share (left out where no cgroup may be made). BAR is what issue 5 allows.
+two cores (left out where it may use one only), and one core of which a cgroup gives a share (where one may be made). BAR is what issue 5 allows.
 Figures taken on a busy machine are noise: the load is printed beside them.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from compression_service.engine import graph, inputs
-from compression_service.engine.measure import feeds, session
+from compression_service.engine.measure import feeds, machine, session
 from compression_service.engine.measure import statistics as figures
 from compression_service.engine.measuring import _one_shape
 from compression_service.selection import estimates
@@ -46,6 +46,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fithub-estimates-") as folder:
         prepared = {path: _prepare(path, Path(folder) / str(number)) for number, path in enumerate(models)}
         for device, (threads, share) in STAND_INS.items():
+            if threads > machine.cores():
+                print(f"{device}: left out, this process may use {machine.cores()} only")
+                continue
             with limited(share) as possible:
                 if not possible:
                     print(f"{device}: left out, no cgroup may be made here")
