@@ -1,6 +1,7 @@
 """One line a figure, from what is kept: points, share matched, hypervolumes, processor time."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -148,8 +149,11 @@ def _notes(made: dict[str, Any], point: Point, raw: dict[str, Any]) -> str:
 
 
 def closing_lines(ratios: dict[str, float | None]) -> None:
-    """The geometric mean over the models."""
-    known = {model: ratio for model, ratio in ratios.items() if ratio is not None}
+    """The geometric mean over the models for which the peers have any volume."""
+    known = {model: ratio for model, ratio in ratios.items() if ratio is not None and math.isfinite(ratio)}
+    alone = [model for model, ratio in ratios.items() if ratio is not None and math.isinf(ratio)]
+    if alone:
+        print(f"\nno peer has a point inside the box, and FitHub has: {', '.join(alone)}; left out of the mean")
     if known:
         each = ", ".join(f"{model} {ratio:.2f}" for model, ratio in known.items())
         print(
