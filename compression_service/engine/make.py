@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,11 +145,12 @@ def _context(name: str, model: ModelProto, path: Path, prepared: Inputs, request
         agreement = fidelity.compare(made[0], made[1], set(), real_rows=False)
         return -1.0 if agreement.broken else agreement.fidelity
 
-    def more(count: int) -> list[dict[str, np.ndarray]]:
-        if component.carry or not calibration:  # a state belongs to the row that it came from
-            return calibration[:run_cap]
+    def more(count: int) -> Sequence[dict[str, np.ndarray]]:
+        given, wanted = calibration[:run_cap], min(count, run_cap)
+        if component.carry or not given:  # a state belongs to the row that it came from
+            return given
         rng = np.random.default_rng(request.seed)
-        return augment.more(calibration, roles.specs(model, request.support), count, rng, across=True)[0][:run_cap]
+        return augment.more(given, roles.specs(model, request.support), wanted, rng, across=True)[0]
 
     return PassContext(
         calibration=calibration[:run_cap], seed=request.seed, vnni=has_vnni(), work=work,

@@ -53,7 +53,7 @@ RECIPES: tuple[Recipe, ...] = (
         (),
     ),
     Recipe(
-        "int8-dynamic", "3", "8-bit integers, dynamic", "_int8",
+        "int8-dynamic", "4", "8-bit integers, dynamic", "_int8",
         "The fastest for transformers on a CPU, at a quarter of the size; needs no calibration.",
         (Step((_DYNAMIC,)), _REST8, _CLEAN),
     ),
@@ -68,7 +68,7 @@ RECIPES: tuple[Recipe, ...] = (
         (_weights(4, 32), _embeddings(4, 32), _REST8, _CLEAN),
     ),
     Recipe(
-        "fp16", "2", "16-bit floats", "_fp16",
+        "fp16", "3", "16-bit floats", "_fp16",
         "Half the size for transfer, graphics processors and the web; a CPU wins no time by it.",
         (Step((("fp16", {}),)), _CLEAN),
     ),
@@ -174,7 +174,7 @@ RECIPES: tuple[Recipe, ...] = (
         (Step((("prune_compensated", {"pattern": "2:4"}),)), _BIAS, *_INT8, _FOLDED, _REST8, _CLEAN),
     ),
     Recipe(
-        "onnx-mapped", "1", "ONNX, cleaned and mapped", "_mapped",
+        "onnx-mapped", "2", "ONNX, cleaned and mapped", "_mapped",
         "The source's own weights in a form which needs less memory and loads sooner: the runtime maps them.",
         (_CLEAN, _MAPPED),
     ),

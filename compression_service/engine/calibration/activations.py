@@ -7,7 +7,7 @@ needs to know of the data (Hassibi & Stork 1992, "Optimal Brain Surgeon"; Franta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ Rows = Callable[[np.ndarray, int], np.ndarray]  # a layer's input tensor → its
 Taps = dict[str, tuple[str, int, Rows]]  # key → (tensor of the main graph, K, its rows)
 
 
-def moments(model: ModelProto, taps: Taps, feeds: list[Feed], work: Path, seconds_cap: float) -> dict[str, Moments]:
+def moments(model: ModelProto, taps: Taps, feeds: Sequence[Feed], work: Path, seconds_cap: float) -> dict[str, Moments]:
     """{key: moments of the tensor's rows} for taps {key: (tensor name of the main graph, K, rows)}.
 
     Runs the model with the tensors as further outputs, in as many passes over the feeds as keep the matrices below
@@ -69,7 +69,9 @@ def moments(model: ModelProto, taps: Taps, feeds: list[Feed], work: Path, second
     return found
 
 
-def means(model: ModelProto, taps: Taps, feeds: list[Feed], work: Path, seconds_cap: float) -> dict[str, np.ndarray]:
+def means(
+    model: ModelProto, taps: Taps, feeds: Sequence[Feed], work: Path, seconds_cap: float
+) -> dict[str, np.ndarray]:
     """{key: the mean row [K]} for taps as `moments` takes them, without the matrices."""
     found = _of_group(model, taps, feeds, work, seconds_cap, with_gram=False)
     return {key: one.total / one.count for key, one in found.items() if one.count}
@@ -89,7 +91,7 @@ def _groups(taps: Taps) -> Iterator[Taps]:
 
 
 def _of_group(
-    model: ModelProto, taps: Taps, feeds: list[Feed], work: Path, seconds_cap: float, with_gram: bool = True
+    model: ModelProto, taps: Taps, feeds: Sequence[Feed], work: Path, seconds_cap: float, with_gram: bool = True
 ) -> dict[str, Moments]:
     inputs = {value.name for value in model.graph.input}
     wanted = sorted({name for name, _, _ in taps.values()})

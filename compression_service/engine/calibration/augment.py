@@ -6,6 +6,8 @@ masked, some neighbours swapped. Numbers: noise of a share of their deviation.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +30,31 @@ WORDS = {
 }
 
 
+class Growing(Sequence[Feed]):
+    """Feeds followed by made ones up to `wanted`, each made when it is first asked for: many passes stop before."""
+
+    def __init__(self, feeds: list[Feed], made: Iterator[Feed], wanted: int) -> None:
+        self._known, self._made, self._wanted = list(feeds), made, wanted
+
+    def __len__(self) -> int:
+        return self._wanted
+
+    def __getitem__(self, index: Any) -> Any:
+        last = range(self._wanted)[index]  # IndexError beyond the end
+        while not isinstance(last, range) and len(self._known) <= last:
+            self._known.append(next(self._made))
+        return [self[i] for i in last] if isinstance(last, range) else self._known[last]
+
+    @property
+    def asked(self) -> int:
+        """How many there have been so far."""
+        return len(self._known)
+
+
 def more(
     feeds: list[Feed], specs: list[dict[str, Any]], wanted: int, rng: np.random.Generator, mask_id: int | None = None,
     across: bool = False,
-) -> tuple[list[Feed], str]:  # fmt: skip
+) -> tuple[Sequence[Feed], str]:  # fmt: skip
     """`feeds` followed by made ones up to `wanted`, and by what they were made; ([…], "") where nothing can be done.
 
     `across`: tokens come from all rows (mixed), for passes which need many different inputs rather than likely ones.
@@ -41,14 +64,21 @@ def more(
     kinds = [role for role in dict.fromkeys(roles.values()) if role in WORDS]
     if not kinds or len(feeds) >= wanted:
         return feeds, ""
+    made = _made(feeds, by_name, roles, rng, mask_id, across)
+    return Growing(feeds, made, wanted), " and ".join(WORDS[kind] for kind in kinds)
+
+
+def _made(
+    feeds: list[Feed], by_name: dict[str, dict[str, Any]], roles: dict[str, str], rng: np.random.Generator,
+    mask_id: int | None, across: bool,
+) -> Iterator[Feed]:  # fmt: skip
     spread = {name: np.std([feed[name] for feed in feeds], axis=0) for name, role in roles.items()
               if role == "signal" and len({feed[name].shape for feed in feeds}) == 1}  # fmt: skip
     pools = {
         name: np.concatenate([feed[name].reshape(-1)[1:-1] for feed in feeds])
         for name, role in roles.items() if role == "ids" and across
     }  # fmt: skip
-    made = list(feeds)
-    for index in range(wanted - len(feeds)):
+    for index in itertools.count():
         feed = dict(feeds[index % len(feeds)])
         for name, role in roles.items():
             array = feed[name]
@@ -63,8 +93,7 @@ def more(
             elif role == "signal" and name in spread:
                 noise = rng.standard_normal(array.shape) * np.maximum(spread[name], np.std(array)) * NUMBER_NOISE_SHARE
                 feed[name] = (array + noise).astype(array.dtype)
-        made.append(feed)
-    return made, " and ".join(WORDS[kind] for kind in kinds)
+        yield feed
 
 
 def mixed(ids: np.ndarray, pool: np.ndarray, partner: np.ndarray, rng: np.random.Generator) -> np.ndarray:

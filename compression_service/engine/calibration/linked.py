@@ -137,9 +137,9 @@ def _of_rows(
         feeds = _apart(feeds, judged, linked.notes)
         if len(feeds) < min(FEW_ROWS, limit):
             rows_there = len(feeds)
-            feeds, how = augment.more(
-                feeds, specs, min(FEW_ROWS * 2, limit), np.random.default_rng([seed, number]), texts.mask_id(tokenizer)
-            )
+            wanted_rows, rng = min(FEW_ROWS * 2, limit), np.random.default_rng([seed, number])
+            more, how = augment.more(feeds, specs, wanted_rows, rng, texts.mask_id(tokenizer))
+            feeds = list(more)
             if how:
                 linked.notes.append(
                     f"Calibrated on {rows_there} rows and on {len(feeds) - rows_there} made from them by {how}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from compression_service.engine import graph
+from compression_service.engine.calibration.augment import Growing
 
 SMALLEST_WEIGHT_ELEMENTS = 256  # below this the bookkeeping of a quantized tensor outweighs what it saves
 
@@ -34,7 +35,7 @@ class PassContext:
     seconds_cap: float = 60.0
     source: ModelProto | None = None  # what the recipe started from
     runs_like: Callable[[ModelProto, ModelProto], float] | None = None  # agreement of two models on calibration
-    more: Callable[[int], list[Feed]] | None = None  # the calibration feeds and made ones, so many in all
+    more: Callable[[int], Sequence[Feed]] | None = None  # the calibration feeds and made ones, so many in all
 
 
 @dataclass
@@ -186,6 +187,13 @@ def store(scope: graph.Scope, array: np.ndarray, wish: str, names: set[str]) -> 
     name = fresh_name(names, wish)
     scope.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
     return name
+
+
+def inputs_told(feeds: Sequence[Feed], context: PassContext) -> str:
+    """How many inputs a pass looked at, and how many of them were made from the calibration inputs."""
+    asked = feeds.asked if isinstance(feeds, Growing) else len(feeds)
+    made = asked - len(context.calibration)
+    return plural(asked, "input") + (f", {made:,} of them made from the calibration inputs" if made > 0 else "")
 
 
 def plural(count: int, word: str) -> str:

@@ -22,10 +22,12 @@ from compression_service.engine.passes.base import (
     all_names,
     float_weight_bytes,
     fresh_name,
+    has_spatial_convolutions,
     layer,
     plural,
     replace_nodes,
     sites,
+    store,
 )
 from compression_service.engine.passes.rounding import relative_error, symmetric_int8
 from compression_service.engine.passes.widen import widened
@@ -36,6 +38,7 @@ STREAMS = True
 KINDS = ("MatMul", "Gemm", "LSTM", "Gather")
 SMALLEST_SHARE = 0.1
 DYNAMIC_OPSET = 11
+SMALLEST_POINTWISE = 1024
 
 
 def verdict(model: ModelProto) -> str | None:
@@ -64,6 +67,8 @@ def verdict(model: ModelProto) -> str | None:
 def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
     """Rewrite every graph of the model, subgraphs included."""
     model = graph.normalise(widened(model))
+    if not graph.is_streamed(model):
+        pointwise_as_products(model)
     bits = 8 if context.vnni else 7
     writer = _Writer(model, highest=127 if bits == 8 else 63)
     for scope in list(graph.scopes(model.graph)):
@@ -77,6 +82,44 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     done = ", ".join(f"{plural(count, name)}" for name, count in writer.counts.items() if count)
     changed = f"{done} in int8 with a scale per channel ({bits} bits used)"
     return PassOutcome(model, changed, {**params, "per_channel": True, "weight_bits": bits}, writer.layers)
+
+
+def pointwise_as_products(model: ModelProto) -> None:
+    """Convolutions of one axis with a kernel of 1 as what they are, x·W, where no other convolution is.
+
+    [B, C, L] → Transpose → [B, L, C] · [C, M] (+ bias) → Transpose. ConvInteger would be slower than float (DTLN).
+    """
+    if has_spatial_convolutions(model):
+        return
+    names = all_names(model)
+    for scope in list(graph.scopes(model.graph)):
+        replacements = {}
+        for index, node in enumerate(scope.graph.node):
+            tensor = scope.find(node.input[1]) if node.op_type == "Conv" and node.domain in graph.MAIN_DOMAINS else None
+            if tensor is None or tensor.data_type != TensorProto.FLOAT or list(tensor.dims[2:]) != [1]:
+                continue
+            plain = all(
+                graph.attribute(node, name, default) == default
+                for name, default in (("group", 1), ("strides", [1]), ("pads", [0, 0]))
+            )
+            if plain and graph.elements(tensor) >= SMALLEST_POINTWISE:
+                replacements[index] = _as_product(scope, node, tensor, names)
+        replace_nodes(scope.graph, replacements)
+    graph.drop_unused_initializers(model)
+
+
+def _as_product(scope: graph.Scope, node: NodeProto, tensor: TensorProto, names: set[str]) -> list[NodeProto]:
+    matrix = store(scope, streamed.array(tensor)[:, :, 0].T, f"{tensor.name}_matrix", names)
+    scope.initializers[matrix] = scope.graph.initializer[-1]
+    given, product, turned = (fresh_name(names, f"{node.output[0]}_{word}") for word in ("rows", "product", "sum"))
+    made = [
+        helper.make_node("Transpose", [node.input[0]], [given], perm=[0, 2, 1]),
+        helper.make_node("MatMul", [given, matrix], [product], name=fresh_name(names, f"{node.output[0]}_matmul")),
+    ]
+    if len(node.input) > 2 and node.input[2]:
+        made.append(helper.make_node("Add", [product, node.input[2]], [turned]))
+        product = turned
+    return [*made, helper.make_node("Transpose", [product], [node.output[0]], perm=[0, 2, 1])]
 
 
 def with_int8_embeddings(model: ModelProto) -> tuple[ModelProto, int]:

@@ -9,6 +9,7 @@ the error that they leave in the sum for each parameter saved. Sources: ShortGPT
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,15 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from compression_service.engine import graph
 from compression_service.engine.calibration import activations
 from compression_service.engine.errors import NotApplicableError
-from compression_service.engine.passes.base import PassContext, PassOutcome, all_names, fresh_name, layer, plural, sites
+from compression_service.engine.passes.base import (
+    PassContext,
+    PassOutcome,
+    all_names,
+    fresh_name,
+    inputs_told,
+    layer,
+    sites,
+)
 from compression_service.engine.passes.widen import widened
 
 SOURCE = "ShortGPT (arXiv 2403.03853); ReplaceMe (arXiv 2505.02819)"
@@ -87,7 +96,7 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     graph.drop_unused_initializers(model)
     words = (
         f"{len(chosen)} of {len(found)} residual branches replaced by one matrix each, by least squares over"
-        f" {plural(len(feeds), 'input')}"
+        f" {inputs_told(feeds, context)}"
     )
     return PassOutcome(model, words, params, layers)
 
@@ -174,7 +183,7 @@ def _width(last: NodeProto, nodes: list[NodeProto], index: dict[str, int], weigh
 
 
 def _solved(
-    model: ModelProto, found: list[_Branch], feeds: list[activations.Feed], context: PassContext
+    model: ModelProto, found: list[_Branch], feeds: Sequence[activations.Feed], context: PassContext
 ) -> list[_Branch]:
     """The branches which calibration reaches, each with matrix, bias and the error they leave, of the sum's energy."""
     try:
@@ -194,7 +203,7 @@ def _solved(
 
 
 def _moments(
-    model: ModelProto, found: list[_Branch], feeds: list[activations.Feed], context: PassContext, seconds_cap: float
+    model: ModelProto, found: list[_Branch], feeds: Sequence[activations.Feed], context: PassContext, seconds_cap: float
 ) -> dict[str, activations.Moments]:
     """The moments of [x, f] side by side, which hold XᵀX, XᵀF and FᵀF, by the name of the sum."""
     joined = ModelProto()

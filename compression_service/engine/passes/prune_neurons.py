@@ -19,7 +19,7 @@ from compression_service.engine import graph, streamed
 from compression_service.engine.calibration import activations
 from compression_service.engine.errors import NotApplicableError
 from compression_service.engine.passes.attention import attention_regions, fixed
-from compression_service.engine.passes.base import PassContext, PassOutcome, layer, plural
+from compression_service.engine.passes.base import PassContext, PassOutcome, inputs_told, layer, plural
 from compression_service.engine.passes.regions import LEAST_CHANNELS, Region, regions
 from compression_service.engine.passes.widen import widened
 from compression_service.engine.runner import RunError
@@ -102,10 +102,8 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     words = (
         f"{removed:,} of {channels:,} hidden channels{' and heads' if heads else ''} removed from"
         f" {plural(len(layers), 'layer')}, the layers behind them solved anew by least squares over"
-        f" {plural(len(feeds), 'input')}"
+        f" {inputs_told(feeds, context)}"
     )
-    if len(feeds) > len(context.calibration):
-        words += f", {len(feeds) - len(context.calibration):,} of them made from the calibration inputs"
     return PassOutcome(model, words, params, layers)
 
 
