@@ -2,9 +2,9 @@
 
 MatMul and Gemm become DynamicQuantizeLinear + MatMulInteger (ONNX operators, opset 11), which onnxruntime fuses into
 one kernel; below opset 11 com.microsoft's DynamicQuantizeMatMul is written at once. LSTMs become
-DynamicQuantizeLSTM, embedding tables int8 rows with a scale per row. Convolutions stay in float: ConvInteger made
-SqueezeNet four times slower than fp32. Source: Jacob et al. 2018 (arXiv 1712.05877); per-channel because per-tensor
-loses several points on transformers.
+DynamicQuantizeLSTM, embedding tables int8 rows with a scale per row, convolutions along one axis products. Those of
+images stay in float: ConvInteger made SqueezeNet four times slower than fp32. Source: Jacob et al. 2018 (arXiv
+1712.05877); per-channel because per-tensor loses several points on transformers.
 """
 
 from __future__ import annotations
@@ -22,12 +22,17 @@ from compression_service.engine.passes.base import (
     all_names,
     float_weight_bytes,
     fresh_name,
-    has_spatial_convolutions,
     layer,
     plural,
     replace_nodes,
     sites,
-    store,
+)
+from compression_service.engine.passes.one_axis import (
+    SMALLEST_CONVOLUTION,
+    convolutions_as_products,
+    has_planes,
+    quantize_before_moving,
+    taken,
 )
 from compression_service.engine.passes.rounding import relative_error, symmetric_int8
 from compression_service.engine.passes.widen import widened
@@ -38,12 +43,13 @@ STREAMS = True
 KINDS = ("MatMul", "Gemm", "LSTM", "Gather")
 SMALLEST_SHARE = 0.1
 DYNAMIC_OPSET = 11
-SMALLEST_POINTWISE = 1024
 
 
 def verdict(model: ModelProto) -> str | None:
     """Why the pass has nothing to do, None when it applies."""
     reachable = sum(site.bytes for site in sites(model, *KINDS))
+    if graph.opset(model) >= DYNAMIC_OPSET and not has_planes(model):
+        reachable += sum(site.bytes for site in sites(model, "Conv", smallest=SMALLEST_CONVOLUTION) if taken(site))
     convolutions = sum(site.bytes for site in sites(model, "Conv", "ConvTranspose"))
     if not reachable:
         if convolutions and convolutions >= float_weight_bytes(model) / 2:
@@ -67,12 +73,15 @@ def verdict(model: ModelProto) -> str | None:
 def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
     """Rewrite every graph of the model, subgraphs included."""
     model = graph.normalise(widened(model))
-    if not graph.is_streamed(model):
-        pointwise_as_products(model)
+    moved = {}
+    if graph.opset(model) >= DYNAMIC_OPSET and not graph.is_streamed(model):
+        moved = convolutions_as_products(model)
     bits = 8 if context.vnni else 7
     writer = _Writer(model, highest=127 if bits == 8 else 63)
     for scope in list(graph.scopes(model.graph)):
         writer.rewrite(scope)
+    for scope in list(graph.scopes(model.graph)):
+        quantize_before_moving(scope.graph, moved)
     if not sum(writer.counts.values()):
         raise NotApplicableError("None of the constant weights has a form that dynamic int8 can take.")
     graph.drop_unused_initializers(model)
@@ -82,44 +91,6 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     done = ", ".join(f"{plural(count, name)}" for name, count in writer.counts.items() if count)
     changed = f"{done} in int8 with a scale per channel ({bits} bits used)"
     return PassOutcome(model, changed, {**params, "per_channel": True, "weight_bits": bits}, writer.layers)
-
-
-def pointwise_as_products(model: ModelProto) -> None:
-    """Convolutions of one axis with a kernel of 1 as what they are, x·W, where no other convolution is.
-
-    [B, C, L] → Transpose → [B, L, C] · [C, M] (+ bias) → Transpose. ConvInteger would be slower than float (DTLN).
-    """
-    if has_spatial_convolutions(model):
-        return
-    names = all_names(model)
-    for scope in list(graph.scopes(model.graph)):
-        replacements = {}
-        for index, node in enumerate(scope.graph.node):
-            tensor = scope.find(node.input[1]) if node.op_type == "Conv" and node.domain in graph.MAIN_DOMAINS else None
-            if tensor is None or tensor.data_type != TensorProto.FLOAT or list(tensor.dims[2:]) != [1]:
-                continue
-            plain = all(
-                graph.attribute(node, name, default) == default
-                for name, default in (("group", 1), ("strides", [1]), ("pads", [0, 0]))
-            )
-            if plain and graph.elements(tensor) >= SMALLEST_POINTWISE:
-                replacements[index] = _as_product(scope, node, tensor, names)
-        replace_nodes(scope.graph, replacements)
-    graph.drop_unused_initializers(model)
-
-
-def _as_product(scope: graph.Scope, node: NodeProto, tensor: TensorProto, names: set[str]) -> list[NodeProto]:
-    matrix = store(scope, streamed.array(tensor)[:, :, 0].T, f"{tensor.name}_matrix", names)
-    scope.initializers[matrix] = scope.graph.initializer[-1]
-    given, product, turned = (fresh_name(names, f"{node.output[0]}_{word}") for word in ("rows", "product", "sum"))
-    made = [
-        helper.make_node("Transpose", [node.input[0]], [given], perm=[0, 2, 1]),
-        helper.make_node("MatMul", [given, matrix], [product], name=fresh_name(names, f"{node.output[0]}_matmul")),
-    ]
-    if len(node.input) > 2 and node.input[2]:
-        made.append(helper.make_node("Add", [product, node.input[2]], [turned]))
-        product = turned
-    return [*made, helper.make_node("Transpose", [product], [node.output[0]], perm=[0, 2, 1])]
 
 
 def with_int8_embeddings(model: ModelProto) -> tuple[ModelProto, int]:

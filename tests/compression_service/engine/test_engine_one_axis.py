@@ -1,4 +1,4 @@
-"""A convolution of one axis with a kernel of 1 is a product, and takes dynamic int8 as one."""
+"""A convolution of one axis is a product, and takes dynamic int8 as one."""
 
 from __future__ import annotations
 
@@ -32,24 +32,47 @@ def row(seed: int = 0):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("attributes", [{}, {"auto_pad": "VALID"}, {"pads": [0, 0], "strides": [1]}])
-def test_it_becomes_an_integer_product(tmp_path, bias, attributes):
-    given = network(bias=bias, **attributes)
+@pytest.mark.parametrize(
+    ("kernel", "attributes"),
+    [
+        (1, {}), (1, {"auto_pad": "SAME_UPPER"}), (1, {"pads": [0, 0], "strides": [1]}), (1, {"strides": [2]}), (1, {"pads": [1, 2]}),
+        (3, {}), (3, {"pads": [1, 1]}), (3, {"pads": [2, 0], "strides": [2]}), (2, {"dilations": [3], "auto_pad": "VALID"}),
+        (5, {"pads": [2, 2], "strides": [3]}),
+    ],
+)  # fmt: skip
+def test_it_becomes_an_integer_product(tmp_path, kernel, attributes, bias):
+    given = network(kernel, bias, **attributes)
+    assert int8_dynamic.verdict(given) is None
     made = int8_dynamic.apply(given, {}, PassContext(work=tmp_path))
     assert graph.operators(made.model).get("Conv") is None and made.changed.startswith("2 matrices")
     a, b = models.run(given, row())[0], models.run(made.model, row())[0]
     assert a.shape == b.shape and np.linalg.norm(a - b) < 0.03 * np.linalg.norm(a)
 
 
-@pytest.mark.parametrize("attributes", [{"strides": [2]}, {"pads": [1, 1]}])
-def test_one_which_steps_or_pads_stays(tmp_path, attributes):
-    made = int8_dynamic.apply(network(**attributes), {}, PassContext(work=tmp_path))
+@pytest.mark.parametrize(("kernel", "attributes"), [(3, {"auto_pad": "SAME_UPPER"}), (17, {"pads": [8, 8]})])
+def test_one_whose_padding_is_not_stated_or_whose_kernel_is_wide_stays(tmp_path, kernel, attributes):
+    made = int8_dynamic.apply(network(kernel, **attributes), {}, PassContext(work=tmp_path))
     assert graph.operators(made.model)["Conv"] == 1
 
 
-def test_beside_a_convolution_which_looks_at_neighbours_nothing_changes(tmp_path):
-    made = int8_dynamic.apply(network(kernel=3), {}, PassContext(work=tmp_path))
-    assert graph.operators(made.model)["Conv"] == 1
+@pytest.mark.parametrize("attributes", [{}, {"pads": [2, 0, 2, 0]}, {"strides": [2, 1], "pads": [0, 1, 1, 1]}])
+def test_a_kernel_of_two_axes_which_looks_along_one_is_taken_too(tmp_path, attributes):
+    """magika's convolution has a kernel of 5 × 1."""
+    rng = np.random.default_rng(0)
+    weights = [models._weights(rng, "w", 24, 16, 5, 1), models._weights(rng, "b", 24)]
+    given = models.model(
+        [helper.make_node("Conv", ["x", "w", "b"], ["y"], **attributes)], [models._value("x", [1, 16, 12, 3])],
+        [models._value("y", [1, 24, "h", "w"])], weights,
+    )  # fmt: skip
+    made = int8_dynamic.apply(given, {}, PassContext(work=tmp_path))
+    feed = {"x": rng.standard_normal((1, 16, 12, 3)).astype(np.float32)}
+    a, b = models.run(given, feed)[0], models.run(made.model, feed)[0]
+    assert "Conv" not in graph.operators(made.model)
+    assert a.shape == b.shape and np.linalg.norm(a - b) < 0.03 * np.linalg.norm(a)
+
+
+def test_networks_of_images_keep_their_convolutions():
+    assert "ConvInteger" in int8_dynamic.verdict(models.cnn())
 
 
 def test_inputs_are_made_when_they_are_asked_for_and_told_so():
