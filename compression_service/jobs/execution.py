@@ -118,9 +118,13 @@ def _run(context: Context) -> tuple[Job.State | None, str, str]:
             return Job.State.FAILED, "the lease was lost", ""  # `finish` changes nothing: the row is not ours any more
         return Job.State.CANCELLED, "", "cancelled"
     except Exception as error:
-        if not Job.objects.filter(pk=job.pk, cancel_requested=False).exists():
+        row = Job.objects.filter(pk=job.pk).values_list("cancel_requested", "lease_token").first()
+        if row is None or row[0]:
             # A newer push took its place, or the repository is gone: what it worked on may be gone as well.
             return Job.State.CANCELLED, "", "cancelled"
+        if row[1] != context.token:  # another worker has it, and the sweeper has taken this one's folder away
+            logger.warning("job %s lost its lease: its result is dropped", job.pk)
+            return Job.State.FAILED, "the lease was lost", ""
         if isinstance(error, HubError):  # a full disk, a dataset which is gone: said in its own words
             return Job.State.FAILED, error.message, ""
         logger.exception("job %s (%s) broke", job.pk, job.kind)

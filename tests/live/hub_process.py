@@ -61,7 +61,7 @@ class Hub:
             "FITHUB_DATA": str(self.data),
             "FITHUB_PORT": str(self.port),
             "FITHUB_MEASURE_SECONDS": "0.2",
-            "FITHUB_ALLOWANCE_SECONDS": "24",  # the first four recipes of a small model: there are many
+            "FITHUB_ALLOWANCE_SECONDS": "21",  # the first four recipes of a small model: there are many
             # Its own folder, so that the slot of the machine is not shared with hubs which other people run here.
             "TMPDIR": str(self.temporary),
             "PYTHONUNBUFFERED": "1",

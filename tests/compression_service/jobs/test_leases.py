@@ -1,11 +1,13 @@
 """Leases: two workers never hold one job, a lost worker costs a lease, what was lost is announced again."""
 
+import uuid
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
 
-from compression_service.jobs import leases
+from compression_service.jobs import execution, leases
 from compression_service.jobs.models import Job
 from compression_service.jobs.services import cancel, enqueue
 from models_registry.accounts.actors import Actor
@@ -103,3 +105,19 @@ def test_cancelling_a_running_job_reaches_its_holder(job, alice):
 def test_the_same_work_is_queued_once(model):
     first = enqueue("read_rows", model, {}, "same")
     assert enqueue("read_rows", model, {"other": 1}, "same").pk == first.pk and Job.objects.count() == 1
+
+
+def test_a_worker_whose_folder_went_with_its_lease_says_no_more_than_that(job, monkeypatch, caplog):
+    """The sweeper takes the folder of a lost lease away while the slow worker still reads in it."""
+    second = uuid.uuid4()
+
+    def run(context):
+        Job.objects.filter(pk=job.pk).update(lease_token=second, worker="b")
+        raise FileNotFoundError("stderr.txt")
+
+    monkeypatch.setitem(execution.RUNNERS, job.kind, SimpleNamespace(run=run, heavy=False))
+    monkeypatch.setattr(execution.Context, "heartbeat", lambda self, ended: None)
+    execution.execute(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.lease_token, job.error) == (State.RUNNING, second, "")
+    assert "lost its lease" in caplog.text and "broke" not in caplog.text
