@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -61,10 +61,7 @@ def verdict(model: ModelProto) -> str | None:
 
 
 def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
-    """Calibrate and quantize; `params`: {"methods": names of calibration methods to try, in order}.
-
-    "scopes", where given, says what is quantized: everything, products (with weights), or convolutions alone.
-    """
+    """Calibrate and quantize; `params`: {"methods": names of calibration methods to try, in order}."""
     if not context.calibration or not context.calibration[0]:
         raise NotApplicableError("Static int8 needs calibration inputs, and none could be made for this model.")
     prepared, tables = with_int8_embeddings(_prepared(model, context))
@@ -73,12 +70,13 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     # The last quarter of the calibration rows chooses between the methods; the others give the ranges.
     cut = max(1, len(context.calibration) * 3 // 4)
     began = time.monotonic()
-    for method, scope in _tries(params, prepared):
-        late = time.monotonic() - began > context.seconds_cap
-        if best is not None and (late or (scope == "products" != best[3] and best[0] > GOOD)):
-            break
-        if scope == "everything" and best is not None and best[0] < HOPELESS:
-            continue
+    for method, scope in _tries(params["methods"], prepared):
+        if best is not None:
+            late = time.monotonic() - began > context.seconds_cap
+            if late or (scope == "products" and best[3] == "everything" and best[0] > GOOD):
+                break
+            if scope == "everything" and best[0] < HOPELESS:
+                continue
         try:
             candidate = _quantized(prepared, method, scope, context.calibration[:cut], context)
             agreement = context.runs_like(model, candidate) if context.runs_like else 1.0
@@ -112,10 +110,10 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     return PassOutcome(quantized, changed, used)
 
 
-def _tries(params: dict[str, Any], model: ModelProto) -> list[tuple[str, str]]:
+def _tries(methods: Iterable[str], model: ModelProto) -> list[tuple[str, str]]:
     """(method, scope) to try in order: all in 8 bits first where there are convolutions, then the products alone."""
     scopes = ("everything", "products") if has_spatial_convolutions(model) else ("products",)
-    return [(method, scope) for scope in params.get("scopes", scopes) for method in params["methods"]]
+    return [(method, scope) for scope in scopes for method in methods]
 
 
 def _quantized_weights(model: ModelProto) -> int:
@@ -266,10 +264,9 @@ def _targets(model: ModelProto, scope: str) -> tuple[list[str] | None, list[str]
     ]  # fmt: skip
     if scope == "everything":
         return None, adding
-    kinds = KINDS if scope == "products" else ("Conv",)
-    weighted = {site.node.name for site in sites(model, *kinds, smallest=1)} - set(adding)
-    products = [node.name for node in model.graph.node if node.op_type in kinds]
-    return list(kinds), [name for name in products if name not in weighted]
+    weighted = {site.node.name for site in sites(model, *KINDS, smallest=1)} - set(adding)
+    products = [node.name for node in model.graph.node if node.op_type in KINDS]
+    return list(KINDS), [name for name in products if name not in weighted]
 
 
 def _activation_bytes(model: ModelProto, feeds: list[Feed]) -> int:
