@@ -7,7 +7,7 @@ from time import monotonic
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
-from compression_service.engine.measure import meter
+from compression_service.engine.measure import harness
 from compression_service.jobs.models import Job
 from compression_service.jobs.sandbox import Sandbox
 
@@ -22,15 +22,15 @@ def recorded(job: Job, sandbox: Sandbox) -> Iterator[None]:
     from compression_service.jobs.runners import RUNNERS
 
     before_s = sandbox.processor_seconds
-    idle_watts = meter.idle_watts() if RUNNERS[job.kind].heavy else None
-    before_j, began = meter.joules(), monotonic()
+    idle_watts = harness.idle_watts_of_packages() if RUNNERS[job.kind].heavy else None
+    before_j, began = harness.joules(), monotonic()
     try:
         yield
     finally:
         changes: dict[str, object] = {
             "processor_seconds": Coalesce(F("processor_seconds"), 0.0) + sandbox.processor_seconds - before_s
         }
-        after_j = meter.joules()
+        after_j = harness.joules()
         if idle_watts is not None and before_j is not None and after_j is not None and after_j >= before_j:
             spent = max(0.0, after_j - before_j - idle_watts * (monotonic() - began))
             changes["energy_joules"] = Coalesce(F("energy_joules"), 0.0) + spent

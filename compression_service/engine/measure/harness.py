@@ -56,11 +56,11 @@ def main(task_path: str, result_path: str) -> None:
     pipeline = _Pipeline(sessions, task["components"], feeds)
     warmup = _warm_up(pipeline, task["warmup"])
     warmed = memory()  # the peak is taken here: later only the list of samples grows
-    idle_watts = _idle_watts()
+    idle_watts = idle_watts_of_packages()
     cpu_before, wait_before, elapsed_before = _cpu_times(), _waited_ns(), time.perf_counter_ns()
-    own_before, joules_before = time.process_time_ns(), _joules()
+    own_before, joules_before = time.process_time_ns(), joules()
     samples = _measure(pipeline, task)
-    joules_after, own_ns = _joules(), time.process_time_ns() - own_before
+    joules_after, own_ns = joules(), time.process_time_ns() - own_before
     elapsed_ns = time.perf_counter_ns() - elapsed_before
     cpu_after, waited_ns = _cpu_times(), _waited_ns() - wait_before
     energy = None
@@ -228,7 +228,7 @@ POWERCAP = "/sys/class/powercap"
 IDLE_S = 0.5
 
 
-def _joules():
+def joules():
     """What the processor packages' own meters (RAPL) say in all; None where there are none, or they may not be read."""
     total, found = 0.0, False
     try:
@@ -241,13 +241,13 @@ def _joules():
     return total if found else None
 
 
-def _idle_watts():
+def idle_watts_of_packages():
     """The watts of the machine while this process rests; None without a meter."""
-    before, began = _joules(), time.perf_counter()
+    before, began = joules(), time.perf_counter()
     if before is None:
         return None
     time.sleep(IDLE_S)
-    after = _joules()
+    after = joules()
     return None if after is None or after < before else (after - before) / (time.perf_counter() - began)
 
 

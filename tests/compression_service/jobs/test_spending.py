@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from compression_service.engine.measure import harness, meter
+from compression_service.engine.measure import harness
 from compression_service.jobs import leases, spending
 from compression_service.jobs.models import Job
 
@@ -34,8 +34,8 @@ def test_all_attempts_count_failed_ones_too_and_without_a_meter_no_joules(job, m
 
 def test_joules_are_what_the_meter_counted_less_the_machine_at_rest(job, monkeypatch):
     counted, clock = iter([100.0, 130.0, 130.0, 160.0]), iter([0.0, 2.0, 0.0, 2.0])
-    monkeypatch.setattr(meter, "idle_watts", lambda: 10.0)
-    monkeypatch.setattr(meter, "joules", lambda: next(counted))
+    monkeypatch.setattr(harness, "idle_watts_of_packages", lambda: 10.0)
+    monkeypatch.setattr(harness, "joules", lambda: next(counted))
     monkeypatch.setattr(spending, "monotonic", lambda: next(clock))
     spend(job, 1.0)
     assert job.energy_joules == 10.0
@@ -46,15 +46,15 @@ def test_joules_are_what_the_meter_counted_less_the_machine_at_rest(job, monkeyp
 @pytest.mark.parametrize("after", [None, 90.0])
 def test_a_meter_which_falls_silent_or_begins_anew_told_nothing(job, monkeypatch, after):
     counted = iter([100.0, after])
-    monkeypatch.setattr(meter, "idle_watts", lambda: 10.0)
-    monkeypatch.setattr(meter, "joules", lambda: next(counted))
+    monkeypatch.setattr(harness, "idle_watts_of_packages", lambda: 10.0)
+    monkeypatch.setattr(harness, "joules", lambda: next(counted))
     spend(job, 1.0)
     assert (job.energy_joules, job.processor_seconds) == (None, 1.0)
 
 
 def test_light_jobs_share_the_machine_so_their_joules_are_not_told(job, monkeypatch):
-    monkeypatch.setattr(meter, "idle_watts", lambda: pytest.fail("not asked"))
-    monkeypatch.setattr(meter, "joules", lambda: 5.0)
+    monkeypatch.setattr(harness, "idle_watts_of_packages", lambda: pytest.fail("not asked"))
+    monkeypatch.setattr(harness, "joules", lambda: 5.0)
     job.kind = "read_rows"
     spend(job, 1.0)
     assert (job.energy_joules, job.processor_seconds) == (None, 1.0)
