@@ -200,7 +200,7 @@ class Shaken:
         self.tally[f"{what}: again, succeeded"] += 1
 
     def _wait_web(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120  # granian may lose its workers, which `manage.py run` finds after 30 s
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 if self.hub.call("GET", f"/api/models/{REPO}", timeout=5).status == 200:
@@ -298,6 +298,7 @@ def run(rounds: int, seed: int, minutes: float) -> None:
             if done % 50 == 0:
                 print(f"… {done} rounds in {time.monotonic() - began:.0f} s", flush=True)
         shaken.finish()
+        shaken.tally["web which took no connections was started anew"] = hub.log.count("nobody took connections")
         print(f"{done} rounds of kill -9 in {time.monotonic() - began:.0f} s, seed {seed}: nothing was lost")
         for what, count in sorted(shaken.tally.items()):
             print(f"  {count:>6} {what}")

@@ -1,5 +1,7 @@
 """The supervisor: what ends is started again, and a program which can not start ends the hub with a sentence."""
 
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -7,7 +9,7 @@ import time
 import pytest
 from django.core.management import CommandError
 
-from hub.management.commands.run import _Child, _revive
+from hub.management.commands.run import DEAF_S, _Child, _Listener, _revive
 
 
 def ended(code: str, lived_s: float) -> _Child:
@@ -49,3 +51,34 @@ def test_what_runs_is_left_alone():
     process.kill()
     process.wait()
     assert isinstance(process, subprocess.Popen)
+
+
+@pytest.fixture
+def web(settings):
+    """A process which serves nothing, and a port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        settings.FITHUB_HOST, settings.FITHUB_PORT = probe.getsockname()
+    child = _Child("web", [sys.executable, "-c", "import time; time.sleep(60)"])
+    child.start()
+    yield child
+    child.process.kill()
+    child.process.wait()
+
+
+@pytest.mark.parametrize(("listens", "deaf_s", "started_s", "ends"), [
+    (False, DEAF_S + 1, DEAF_S + 1, True),
+    (True, DEAF_S + 1, DEAF_S + 1, False),  # somebody is there, however slow
+    (False, DEAF_S - 5, DEAF_S + 1, False),
+    (False, DEAF_S + 1, DEAF_S - 5, False),  # it is still starting
+])  # fmt: skip
+def test_a_web_which_takes_no_connections_is_ended(web, settings, capsys, listens, deaf_s, started_s, ends):
+    listener = _Listener(web)
+    listener.heard_at, web.started_at = time.monotonic() - deaf_s, time.monotonic() - started_s
+    with socket.socket() as server:
+        if listens:
+            server.bind((settings.FITHUB_HOST, settings.FITHUB_PORT))
+            server.listen(1)
+        listener.look()
+    assert web.process.poll() == (-signal.SIGKILL if ends else None)
+    assert ("nobody took connections" in capsys.readouterr().err) == ends

@@ -275,6 +275,26 @@ def test_web_killed_in_an_upload(master: bool, make_hub: MakeHub, tmp_path: Path
     expect_served(hub, "alice/half", sums)
 
 
+def test_a_web_whose_workers_died_and_were_not_replaced_is_started_anew(make_hub: MakeHub) -> None:
+    """As when granian loses them: it is frozen here, so that it can not notice."""
+    shaken = make_hub()
+    masters = [p for p in shaken.web() if any(word.endswith("/granian") for word in p.cmdline()) and p.children()]
+    for master in masters:
+        workers = master.children(recursive=True)
+        master.suspend()
+        for worker in workers:
+            worker.kill()
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError):
+            return shaken.call("GET", "/healthz", timeout=5).status == 200
+        return False
+
+    expect_soon(answers, 120, "the web stayed away")
+    assert "nobody took connections" in shaken.log
+    assert not any(master.is_running() and master.status() != psutil.STATUS_ZOMBIE for master in masters)
+
+
 def test_web_killed_in_a_commit(make_hub: MakeHub) -> None:
     """The body of a commit is half there when the process which reads it dies."""
     import http.client

@@ -1,5 +1,6 @@
 """manage.py run: the whole hub in the foreground: web, workers, sweeper, webhooks, upkeep. What dies begins anew."""
 
+import contextlib
 import os
 import secrets
 import signal
@@ -26,6 +27,9 @@ from models_registry.accounts.services import create_user
 from models_registry.errors import Conflict
 
 GRACE_S = 15
+# Seen once in a hundred kills: granian had lost both of its workers, started none, and its own process looked well.
+# To start takes seconds, on a busy machine 20.
+DEAF_S = 30
 
 
 @dataclass
@@ -63,7 +67,9 @@ class Command(BaseCommand):
         try:
             if self._wait_ready(children) and not options["quiet"]:
                 self._greet(login)
+            web = _Listener(children[0])
             while not self.ended.wait(0.5):
+                web.look()
                 _revive(children)
         finally:
             _end(children)
@@ -108,6 +114,42 @@ def _children() -> list[_Child]:
         _Child("webhook sender", [*manage, "run_webhooks"]),
         _Child("upkeep", [*manage, "run_upkeep"]),
     ]
+
+
+class _Listener:
+    """Ends the web when nobody took connections for DEAF_S; it is started again like everything which dies.
+
+    Whether it answers is not asked: while many slow clients read, an answer may take its time.
+    """
+
+    def __init__(self, web: _Child) -> None:
+        self.web, self.heard_at, self.looked_at = web, time.monotonic(), 0.0
+
+    def look(self) -> None:
+        now = time.monotonic()
+        if now - self.looked_at < 2:
+            return
+        self.looked_at = now
+        if _takes_connections():
+            self.heard_at = now
+        process = self.web.process
+        if process is None or now - max(self.heard_at, self.web.started_at) < DEAF_S:
+            return
+        print(f"nobody took connections for {DEAF_S} s: the web is ended", file=sys.stderr, flush=True)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self.heard_at = time.monotonic()
+
+
+def _takes_connections() -> bool:
+    try:
+        socket.create_connection((_local_host(), settings.FITHUB_PORT), timeout=1).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:  # a full queue of connections: somebody is there
+        return True
+    return True
 
 
 def _revive(children: list[_Child]) -> None:
@@ -167,5 +209,10 @@ def _require_free_port() -> None:
 
 
 def local_url() -> str:
-    host = settings.FITHUB_HOST if settings.FITHUB_HOST not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+    host = _local_host()
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.FITHUB_PORT}"
+
+
+def _local_host() -> str:
+    host: str = settings.FITHUB_HOST
+    return host if host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
