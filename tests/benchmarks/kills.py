@@ -276,18 +276,17 @@ class _Conversion:
 def run(rounds: int, seed: int, minutes: float) -> None:
     rng = random.Random(seed)
     folder = Path(tempfile.mkdtemp(prefix="fithub-kills-"))
-    hub = Hub(
-        folder / "hub", FITHUB_LOG_LEVEL="WARNING", FITHUB_LEASE_SECONDS="3", FITHUB_ALLOWANCE_SECONDS="10"
-    ).start()
+    hub = Hub(folder / "hub", FITHUB_LOG_LEVEL="WARNING", FITHUB_LEASE_SECONDS="3", FITHUB_ALLOWANCE_SECONDS="10")
     shaken = None
     try:
+        hub.start()
         hub.add_user("alice")
         shaken = Shaken(hub, rng)
         created = hub.call("POST", "/api/repos/create", {"name": "shaken", "type": "model"}, token=shaken.token)
         assert created.status == 200, created.body
         acts = {
-            shaken.round_of_upload: 10, shaken.round_of_commit: 10, shaken.round_of_xet: 10,
-            shaken.round_of_chunking: 8, shaken.round_of_sweep: 8, shaken.round_of_conversion: 1,
+            shaken.round_of_upload: 16, shaken.round_of_commit: 20, shaken.round_of_xet: 16,
+            shaken.round_of_chunking: 20, shaken.round_of_sweep: 20, shaken.round_of_conversion: 1,
         }  # fmt: skip
         began, done = time.monotonic(), 0
         while done < rounds and time.monotonic() - began < minutes * 60:

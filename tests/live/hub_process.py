@@ -18,7 +18,7 @@ import psutil
 
 PROJECT = Path(__file__).resolve().parents[2]
 CLIENT_TOOL = Path(__file__).with_name("client_tool.py")
-START_S, STOP_S = 60, 20
+START_S, STOP_S = 120, 20
 _OUTER = ("FITHUB_", "HF_", "S3_", "DJANGO_", "SECRET_KEY", "DATABASE_URL", "BROKER_URL", "FILE_DELIVERY")
 WORDS_OF_A_BROKEN_HUB = ("Traceback (most recent call last)", "Internal Server Error")
 
