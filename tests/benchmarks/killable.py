@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from tests.live.hub_process import CLIENT_TOOL, PROJECT, Hub
+from tests.live.hub_process import CLIENT_TOOL, PROJECT, Hub, is_web
 
 MEMORY = 9  # so many undisturbed runs of an act say how long it takes now
 _SOON = {"HF_XET_CLIENT_RETRY_BASE_DELAY": "200ms"}  # its own 3 s, doubled each time, are spent on nothing
@@ -114,7 +114,7 @@ class WebKill:
 
     def __init__(self, hub: Hub, who: str, after_s: float) -> None:
         web = hub.web()
-        masters = [p for p in web if not _is_granian(p.parent())]
+        masters = [p for p in web if not is_web(p.parent())]
         workers = [p for p in web if p not in masters and "resource_tracker" not in " ".join(p.cmdline())]
         self._who, self._port, self._after_s = who, hub.port, after_s
         self._victims = [*masters, *workers] if who == "all" else workers
@@ -156,10 +156,6 @@ def timed(act: Callable[[], bool]) -> tuple[bool, float]:
     except OSError:
         done = False
     return done, time.perf_counter() - began
-
-
-def _is_granian(process: psutil.Process | None) -> bool:
-    return process is not None and any(word.endswith("/granian") for word in process.cmdline())
 
 
 def _kill(pid: int) -> None:

@@ -1,6 +1,6 @@
 """Random kill -9 of web and workers, in the middle of what they do, and a tally of what came of it.
 
-python -m tests.benchmarks.kills [--rounds 1000] [--minutes M] [--seed N]
+python -m tests.benchmarks.kills [--rounds 1000] [--minutes M] [--seed N]     (SIGTERM: no round more, then the tally)
 
 Each round does one thing (an upload by LFS, a commit, a push by Xet with the stock client, cutting into chunks, a
 collection, a conversion) and kills whoever does it at a random moment: within the time which that thing just took
@@ -289,7 +289,9 @@ def run(rounds: int, seed: int, minutes: float) -> None:
             shaken.round_of_chunking: 20, shaken.round_of_sweep: 20, shaken.round_of_conversion: 1,
         }  # fmt: skip
         began, done = time.monotonic(), 0
-        while done < rounds and time.monotonic() - began < minutes * 60:
+        ended = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: ended.set())
+        while done < rounds and time.monotonic() - began < minutes * 60 and not ended.is_set():
             # Each kind once first, so that a short run leaves none out.
             act = [*acts][done] if done < len(acts) else rng.choices([*acts], [*acts.values()])[0]
             act(done)

@@ -122,7 +122,7 @@ class Hub:
 
     def web(self) -> list[psutil.Process]:
         """granian and the processes which it started."""
-        masters = [p for p in self.processes() if any(word.endswith("/granian") for word in _command(p))]
+        masters = [p for p in self.processes() if is_web(p)]
         children = [child for master in masters for child in master.children(recursive=True)]
         return list({process.pid: process for process in (*masters, *children)}.values())
 
@@ -243,6 +243,11 @@ class Hub:
 def outer_environment() -> dict[str, str]:
     """This process's environment without what would configure a hub or a client."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_OUTER)}
+
+
+def is_web(process: psutil.Process | None) -> bool:
+    """Whether it is granian, or one of its processes."""
+    return process is not None and _command(process)[1:] == ["-m", "hub.web"]
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.live.conftest import REPORTS, write_model
-from tests.live.hub_process import CLIENT_TOOL, PROJECT, Hub
+from tests.live.hub_process import CLIENT_TOOL, PROJECT, Hub, is_web
 
 pytestmark = pytest.mark.live
 SEED = int(os.environ.get("LIVE_SEED", "20261122"))
@@ -263,7 +263,7 @@ def test_web_killed_in_an_upload(master: bool, make_hub: MakeHub, tmp_path: Path
     client = start_client(hub, upload_call("alice/half", folder))
     wait_for_bytes(hub, client)
     for process in hub.web():
-        if master or "granian" not in " ".join(process.cmdline()[:2]) or process.parent() not in hub.processes():
+        if master or is_web(process.parent()):
             kill(process)
     out, errors = client.communicate(timeout=200)
     expect_soon(lambda: is_ready(hub), 30, "the web did not come back")
@@ -278,7 +278,7 @@ def test_web_killed_in_an_upload(master: bool, make_hub: MakeHub, tmp_path: Path
 def test_a_web_whose_workers_died_and_were_not_replaced_is_started_anew(make_hub: MakeHub) -> None:
     """As when granian loses them: it is frozen here, so that it can not notice."""
     shaken = make_hub()
-    masters = [p for p in shaken.web() if any(word.endswith("/granian") for word in p.cmdline()) and p.children()]
+    masters = [p for p in shaken.web() if not is_web(p.parent())]
     for master in masters:
         workers = master.children(recursive=True)
         master.suspend()

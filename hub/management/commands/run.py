@@ -13,7 +13,6 @@ import urllib.error
 import urllib.request
 from argparse import ArgumentParser
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -99,15 +98,8 @@ class Command(BaseCommand):
 
 def _children() -> list[_Child]:
     manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
-    granian = str(Path(sys.executable).with_name("granian"))
-    web = [
-        granian, "--interface", "wsgi", "--host", settings.FITHUB_HOST, "--port", str(settings.FITHUB_PORT),
-        "--workers", "2", "--blocking-threads", "64", "--backpressure", "128", "--no-ws", "--log-level", "error",
-        "--respawn-failed-workers", "--workers-kill-timeout", "3", "--http1-header-read-timeout", "30000",
-        "hub.wsgi:application",
-    ]  # fmt: skip
     return [
-        _Child("web", web, environment={"PYTHONPATH": str(settings.BASE_DIR)}),
+        _Child("web", [sys.executable, "-m", "hub.web"], environment={"PYTHONPATH": str(settings.BASE_DIR)}),
         _Child("heavy worker", [*manage, "run_worker", "--queue", "heavy"]),
         _Child("light worker", [*manage, "run_worker", "--queue", "light"]),
         _Child("sweeper", [*manage, "run_sweeper"]),
