@@ -11,6 +11,7 @@ from models_registry.storage.models import Damage
 from models_registry.xet.formats.answers import dedupe_shard
 from models_registry.xet.formats.xorb import XorbIndex
 from models_registry.xet.models import ChunkPlace, XetFile, Xorb
+from models_registry.xet.registering import use_xorbs
 from models_registry.xet.services import Grant, buildable, indexes_of, xorb_key
 
 # Longer than any push, and short enough: who loses the right to read is soon told of nothing which they may not name.
@@ -41,9 +42,10 @@ def known_chunks(grant: Grant, chunk_hash: str) -> bytes:
         if index is not None and (not offered or chunks + len(index) <= MOST_CHUNKS):
             offered.append(index)
             chunks += len(index)
-    now = timezone.now()
-    stale = Xorb.objects.filter(hash__in=[index.hash_hex for index in offered], used_at__lt=now - timedelta(hours=1))
-    stale.update(used_at=now)
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    stale = Xorb.objects.filter(hash__in=[index.hash_hex for index in offered], used_at__lt=an_hour_ago)
+    if names := list(stale.values_list("hash", flat=True)):
+        use_xorbs(names)
     created = int(time.time())
     return dedupe_shard(offered, _key(grant), created, created + ANSWER_SECONDS)
 

@@ -77,8 +77,14 @@ def record_files(files: Sequence[VerifiedFile]) -> list[str]:
 
 
 def use_xorbs(names: Iterable[str]) -> int:
-    """Note that these xorbs are in use: garbage collection waits from here on. Returns how many are there."""
-    return Xorb.objects.filter(hash__in=list(names)).update(used_at=timezone.now())
+    """Note that these xorbs are in use: garbage collection waits from here on. Returns how many are there.
+
+    Their rows are locked in one order, so that nobody waits for each other.
+    """
+    with transaction.atomic():
+        rows = Xorb.objects.select_for_update().filter(hash__in=list(names)).order_by("hash")
+        there = list(rows.values_list("hash", flat=True))
+        return Xorb.objects.filter(hash__in=there).update(used_at=timezone.now())
 
 
 def note_chunks(places: Iterable[tuple[str, bytes]]) -> None:

@@ -34,7 +34,7 @@ from models_registry.xet.formats.files import (
     verify_file,
 )
 from models_registry.xet.formats.hashes import HASH_BYTES
-from models_registry.xet.formats.shard import Segment, ShardFile, parse_shard
+from models_registry.xet.formats.shard import SHARD_MAX_CHUNKS, Segment, ShardFile, parse_shard
 from models_registry.xet.formats.xorb import XorbIndex, read_xorb
 from models_registry.xet.models import Realm, XetFile, Xorb, XorbHolder, XorbSender
 from models_registry.xet.registering import VerifiedFile, note_chunks, register_files, use_xorbs
@@ -45,6 +45,7 @@ MAX_SHARD_BYTES = 64 * 1024 * 1024
 TOKEN_SECONDS = 3600
 _SALT = "xet-token"
 _BATCH = 5000
+_TABLES = 200  # of xorbs read at once: 250 MB where each has as many chunks as it may
 
 
 @dataclass(frozen=True)
@@ -203,14 +204,25 @@ def _require_room(grant: Grant, files: Sequence[ShardFile], known: dict[str, str
 def _readable_indexes(grant: Grant, names: set[str]) -> dict[str, XorbIndex]:
     """The chunk tables of the xorbs named, if this caller sent them or may read a repository which holds them.
 
-    Without this, knowing a hash would be enough to read a stranger's file.
+    Without this, knowing a hash would be enough to read a stranger's file. The tables are held all together, so there
+    is a limit to them: a shard of a few kB can name xorbs which were sent over weeks.
     """
-    indexes = indexes_of(buildable(grant.actor, names))
-    if missing := sorted(names - set(indexes)):
-        raise BadRequest(
-            f"The shard names the xorb {missing[0]}, which this hub does not hold for you: upload it again "
-            "(clearing the client's Xet cache, HF_XET_CACHE, makes it do so)."
-        )
+    indexes: dict[str, XorbIndex] = {}
+    wanted, chunks = sorted(names), 0
+    for start in range(0, len(wanted), _TABLES):
+        part = wanted[start : start + _TABLES]
+        found = indexes_of(buildable(grant.actor, part))
+        if missing := next((name for name in part if name not in found), None):
+            raise BadRequest(
+                f"The shard names the xorb {missing}, which this hub does not hold for you: upload it again "
+                "(clearing the client's Xet cache, HF_XET_CACHE, makes it do so)."
+            )
+        chunks += sum(map(len, found.values()))
+        if chunks > SHARD_MAX_CHUNKS:
+            raise BadRequest(
+                f"The shard names xorbs of more than {SHARD_MAX_CHUNKS:,} chunks: upload fewer files at a time."
+            )
+        indexes |= found
     return indexes
 
 

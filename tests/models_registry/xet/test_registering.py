@@ -1,6 +1,7 @@
 """Shards of many small files, as folders of images bring them."""
 
 import hashlib
+import struct
 
 import pytest
 from django.db import connection
@@ -74,3 +75,28 @@ def test_the_store_is_opened_once_for_neighbours(anonymous, headers, monkeypatch
     monkeypatch.setattr(services, "open_xorb", lambda name: opened.append(name) or real(name))
     queries_of(anonymous, headers, range(50))
     assert opened == [NAME]
+
+
+def test_xorbs_are_used_in_one_order(headers, model):
+    with CaptureQueriesContext(connection) as queries:
+        assert registering.use_xorbs([NAME, "0" * 64]) == 1
+    locking, update = [query["sql"] for query in queries if "xet_xorb" in query["sql"]]
+    assert locking.startswith("SELECT") and "ORDER BY" in locking and update.startswith("UPDATE")
+    assert "FOR UPDATE" in locking or connection.vendor == "sqlite"
+
+
+def test_a_shard_which_names_more_xorbs_than_a_database_takes_is_refused_at_once(anonymous, headers, data_folder):
+    count = 262_000
+    segments = b"".join(number.to_bytes(32, "big") + struct.pack("<IIII", 0, 1, 0, 1) for number in range(count))
+    head = bytes(31) + b"1" + struct.pack("<IIQ", 3 << 30, count, 0)
+    with CaptureQueriesContext(connection) as queries:
+        answer = send_shard(anonymous, headers, encode_shard([head + segments + bytes(48 * count + 48)], []))
+    assert answer.status_code == 400 and "upload it again" in answer.json()["error"]
+    assert len(queries) < 30
+
+
+def test_a_small_shard_which_would_take_gigabytes_of_tables_is_refused(anonymous, headers, monkeypatch):
+    monkeypatch.setattr(services, "SHARD_MAX_CHUNKS", len(PLAINS) - 1)
+    answer = send_shard(anonymous, headers, shard_of([0]))
+    assert answer.status_code == 400 and "upload fewer files" in answer.json()["error"]
+    assert not XetFile.objects.exists()
