@@ -91,7 +91,7 @@ def decode_segments(
             first, last, at = chunk_window(segment, index, position, start_byte, end_byte)
             with open_xorb(segment.xorb_hash_hex) as xorb:
                 for plain in decode_chunks(xorb, index, first, last):
-                    stop = len(plain) if end_byte is None else min(len(plain), end_byte - at)
+                    stop = len(plain) if end_byte is None else max(0, min(len(plain), end_byte - at))
                     block = plain[max(0, start_byte - at) : stop]
                     if block:
                         yield block

@@ -110,7 +110,7 @@ def _read_files(reader: "_Reader") -> list[ShardFile]:
         if file_hash == _BOOKEND_HASH:
             break
         reader.expect(count * (2 if flags & _WITH_VERIFICATION else 1), "file")
-        segment_count += count
+        segment_count += max(count, 1)  # empty files cost memory too
         if segment_count > SHARD_MAX_SEGMENTS:
             raise XetFormatError("The shard has more than 262,144 runs of chunks; upload fewer files at a time.")
         segments = [_read_segment(reader) for _ in range(count)]

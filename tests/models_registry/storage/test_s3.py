@@ -124,6 +124,33 @@ def test_lfs_parts_go_to_s3_itself(as_alice, anonymous, model, hub_on_s3, monkey
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("how", ["parts swapped", "etags swapped", "longer", "shorter", "one part twice"])
+def test_parts_which_are_not_the_file_leave_nothing(as_alice, anonymous, model, hub_on_s3, monkeypatch, how):
+    monkeypatch.setattr(lfs_parts, "PART_BYTES", 5 * MB)
+    data = os.urandom(11 * MB)
+    oid = hashlib.sha256(data).hexdigest()
+    body = {"operation": "upload", "transfers": ["basic", "multipart"], "objects": [{"oid": oid, "size": len(data)}]}
+    answer = as_alice.post("/alice/m.git/info/lfs/objects/batch", body, content_type="application/json").json()
+    action = answer["objects"][0]["actions"]["upload"]
+    first, second, last = data[: 5 * MB], data[5 * MB : 10 * MB], data[10 * MB :]
+    if how == "parts swapped":
+        first, second = second, first
+    pieces = [first, second, {"longer": last + b"more", "shorter": last[:-1]}.get(how, last)]
+    urls = [url for name, url in sorted(action["header"].items()) if name.isdecimal()]
+    etags = [http("PUT", url, piece).headers["ETag"] for url, piece in zip(urls, pieces, strict=True)]
+    if how == "etags swapped":
+        etags[0], etags[1] = etags[1], etags[0]
+    parts = [{"partNumber": number, "etag": etag} for number, etag in enumerate(etags, 1)]
+    if how == "one part twice":
+        parts[2] = parts[1]
+    path = action["href"].removeprefix("http://testserver")
+    refused = anonymous.post(path, json.dumps({"oid": oid, "parts": parts}), content_type="application/json")
+    assert refused.status_code == 400 and refused.json()["error"]
+    assert not Blob.objects.exists()
+    assert list(hub_on_s3.keys("incoming")) == list(hub_on_s3.keys("blobs")) == []
+
+
+@pytest.mark.django_db
 def test_xorbs_come_from_s3_itself(as_alice, anonymous, model, hub_on_s3):
     headers = token_of(as_alice)
     send(anonymous, headers)

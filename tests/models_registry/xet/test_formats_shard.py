@@ -4,7 +4,7 @@ import struct
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from xet_encoder import SHARD_TAG, encode_file, encode_shard, encode_xorb, encode_xorb_block
 
@@ -56,6 +56,7 @@ def test_a_shard_is_read_and_its_files_verify():
 
 
 @given(st.integers(0, len(PLAIN_FILE) + 5), st.integers(0, len(PLAIN_FILE) + 5))
+@example(3000, 2751)
 @settings(deadline=None)
 def test_any_byte_range_decodes_to_that_slice(start, end):
     segments = parse_shard(SHARD)[0].segments
@@ -172,6 +173,10 @@ def test_more_runs_of_chunks_than_any_upload_has_are_refused(monkeypatch):
     block = bytes(32) + struct.pack("<IIQ", 0, 3, 0) + 3 * segment
     with pytest.raises(XetFormatError, match="runs of chunks"):
         parse_shard(encode_shard([block], []))
+    empty = bytes(32) + struct.pack("<IIQ", 0, 0, 0)
+    assert len(parse_shard(encode_shard(2 * [empty], []))) == 2
+    with pytest.raises(XetFormatError, match="runs of chunks"):
+        parse_shard(encode_shard(3 * [empty], []))
 
 
 def test_files_which_cost_more_to_verify_than_to_send_are_refused_at_once():
