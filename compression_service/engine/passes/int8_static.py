@@ -32,6 +32,7 @@ from compression_service.engine.passes.base import (
     sites,
 )
 from compression_service.engine.passes.int8_dynamic import with_int8_embeddings
+from compression_service.engine.passes.patterns import with_types
 from compression_service.engine.passes.widen import widened
 
 SOURCE = "Jacob et al. 2018 (arXiv 1712.05877); onnxruntime.quantization"
@@ -65,6 +66,7 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     if not context.calibration or not context.calibration[0]:
         raise NotApplicableError("Static int8 needs calibration inputs, and none could be made for this model.")
     prepared, tables = with_int8_embeddings(_prepared(model, context))
+    prepared = with_types(prepared)  # the quantizer leaves alone what it knows no type of, and then stops at biases
     best: tuple[float, str, ModelProto, str] | None = None
     problem = ""
     # The last quarter of the calibration rows chooses between the methods; the others give the ranges.

@@ -139,7 +139,7 @@ def test_every_pass_gives_the_same_bytes_again(tmp_path):
             (models.lstm_with_state(), int8_dynamic, {}),
             (models.cnn(), int8_static, {"methods": STATIC_METHODS}),
             (models.embedding(), weight_only, {}),
-            (models.embedding(), embeddings, {}),
+            (models.embedding(rows=600), embeddings, {}),
             (models.mlp(), prune_neurons, {}),
             (models.cnn(), prune_neurons, {}),
             (models.mlp(), clean, {}),

@@ -41,7 +41,7 @@ def test_weights_in_constant_nodes(tmp_path):
 def test_weights_in_if_branches_and_state(tmp_path):
     baseline("models/silero-vad", "silero_vad.onnx", tmp_path)
     result = made("int8-dynamic", tmp_path)
-    assert "recurrent layers in int8" in result["passes"][0]["changed"]
+    assert any("recurrent layers in int8" in entry["changed"] for entry in result["passes"])
     assert result["fidelity"] > 0.97
     assert "sr int64 []: 16000" in result["fidelity_inputs"]["source"]
 
