@@ -16,6 +16,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
 from compression_service.engine import graph
+from compression_service.engine.runner import RESTING
 
 Feed = dict[str, np.ndarray]
 ROWS = 2**18  # of a layer over all inputs: a convolution sees every position, and more of them teach nothing new
@@ -137,6 +138,7 @@ def _tapped(model: ModelProto, names: list[str], work: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4
+    options.add_session_config_entry(*RESTING)
     path = work / "tapped.onnx"
     graph.save(copy, path, scratch=True)
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

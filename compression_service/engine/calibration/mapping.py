@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from compression_service.engine.calibration import images, media, texts
-from compression_service.engine.calibration.rows import Table
+from compression_service.engine.calibration.rows import LISTS, Table
 from compression_service.engine.calibration.settings import is_number
 
 LABEL_NAMES = ("label", "labels", "target", "class", "y")
@@ -259,7 +259,7 @@ def _scale(config: dict[str, Any]) -> float:
 
 def _array(table: Table, columns: list[str], row: int, shape: list[Any], spec: Spec, scale: float) -> np.ndarray:
     values: Any = [table.columns[column][row] for column in columns]
-    if len(columns) == 1 and isinstance(values[0], (list, tuple)):
+    if len(columns) == 1 and isinstance(values[0], LISTS):
         values = values[0]
     try:
         numbers = np.asarray(values, np.float64).reshape(-1)
@@ -308,7 +308,7 @@ def _numeric_columns(table: Table, spec: Spec, label: str | None) -> list[str]:
     lists = [
         name
         for name, values in table.columns.items()
-        if name != label and values and isinstance(values[0], (list, tuple)) and fits(_flat_length(values[0]))
+        if name != label and values and isinstance(values[0], LISTS) and fits(_flat_length(values[0]))
     ]
     if lists:
         return lists[:1]
@@ -331,7 +331,9 @@ def _numeric_columns(table: Table, spec: Spec, label: str | None) -> list[str]:
 
 
 def _flat_length(value: Any) -> int:
-    return sum(_flat_length(item) for item in value) if isinstance(value, (list, tuple)) else 1
+    if isinstance(value, np.ndarray):
+        return value.size
+    return sum(_flat_length(item) for item in value) if isinstance(value, LISTS) else 1
 
 
 def _in_words(columns: list[str]) -> str:

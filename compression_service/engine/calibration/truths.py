@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compression_service.engine.calibration import images, mapping, media
-from compression_service.engine.calibration.rows import Table
+from compression_service.engine.calibration.rows import LISTS, Table
 from compression_service.engine.calibration.settings import Settings
 from compression_service.engine.fidelity.metrics import METRICS
 from compression_service.engine.fidelity.truth import Truth
@@ -95,12 +95,12 @@ def _of_cells(
                 scores = np.asarray([float(cell) for cell in cells])
                 if np.isfinite(scores).all():
                     return Truth(kind, scores), ""
-            elif kind == "texts" and all(isinstance(cell, str | list | tuple) for cell in cells):
+            elif kind == "texts" and all(isinstance(cell, (str, *LISTS)) for cell in cells):
                 return Truth(kind, [cell if isinstance(cell, str) else [int(c) for c in cell] for cell in cells]), ""
             elif kind == "masks" and media.kind_of(cells, table.folder, table.files) == "image":
                 masks = [images.classes(media.content(cell, table.folder, table.files)) for cell in cells]
                 return Truth(kind, masks), ""
-            elif kind == "boxes" and all(isinstance(cell, list | tuple) for cell in cells):
+            elif kind == "boxes" and all(isinstance(cell, LISTS) for cell in cells):
                 return Truth(kind, [np.asarray(cell, np.float64).reshape(-1, 4) for cell in cells]), ""
         except (TypeError, ValueError) as error:
             reason = str(error)[:160]

@@ -12,7 +12,7 @@ from PIL import Image
 from test_engine_media import wav
 
 from compression_service.engine import fidelity, inputs
-from compression_service.engine.calibration import settings
+from compression_service.engine.calibration import rows, settings
 from compression_service.engine.calibration.linked import digest, split
 from compression_service.engine.calibration.rows import Table
 
@@ -287,3 +287,21 @@ def test_one_short_sound_is_too_few(tmp_path):
     (folder / "only.wav").write_bytes(wav([0.1, 0.2]))
     made = prepared(tmp_path, models.lstm_with_state(), folder)
     assert made.kind == "generated" and any("it has only 1 rows" in note for note in made.notes), made.notes
+
+
+def test_long_lists_of_numbers_come_as_arrays_and_all_others_as_they_are(tmp_path):
+    """Arrays cost a third; what has a gap, is short, or holds no numbers goes the way of all cells."""
+    long = [float(number) for number in range(300)]
+    gap = [*long[:299], None]
+    lines = [
+        {"x": long, "short": [1, 2], "gap": gap, "gone": long, "label": 1, "words": ["a"] * 300},
+        {"x": long[::-1], "short": [3], "gap": long, "gone": None, "label": 0, "words": ["b"]},
+    ]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    columns = rows.read(tmp_path, 0)["train"].columns
+    assert {name: {type(cell) for cell in cells} for name, cells in columns.items()} == {
+        "x": {np.ndarray}, "short": {list}, "gap": {list}, "gone": {list, type(None)}, "label": {int}, "words": {list},
+    }  # fmt: skip
+    order = [1, 0] if columns["label"][0] == 0 else [0, 1]
+    for name, cells in columns.items():  # the columns keep to the same rows
+        assert [list(cell) if name == "x" else cell for cell in cells] == [lines[place][name] for place in order]
