@@ -30,6 +30,8 @@ _INT8 = (Step((_DYNAMIC, _STATIC)), _RECURRENT)
 _REST8 = Step((("int8_storage", {}), _KEEP))  # what no integer kernel takes
 _BIAS = Step((("bias_correction", {}), _KEEP))
 _MAPPED_IF_LARGE = Step((("external_data", {}), _KEEP))
+# Bands of rows, mapped weights, or both: one of them has to apply.
+_LESS_MEMORY = (Step((("patch_based", {}), ("external_data", {}))), *_END, _MAPPED_IF_LARGE)
 
 
 def _embeddings(bits: int, block: int) -> Step:
@@ -102,7 +104,7 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "int8-static-mapped", "2", "8-bit integers, calibrated, mapped", "_int8_static_mapped",
         "int8-static in less memory: the runtime maps the weights, and the first layers run in bands of rows.",
-        (_FUSED, Step((_STATIC,)), _RECURRENT, _FOLDED, _REST8, _BANDS, *_END, _MAPPED),
+        (_FUSED, Step((_STATIC,)), _RECURRENT, _FOLDED, _REST8, *_LESS_MEMORY),
     ),
     Recipe(
         "int8-weights", "3", "8-bit weights", "_w8",
@@ -178,7 +180,7 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         "onnx-mapped", "3", "ONNX, cleaned and mapped", "_mapped",
         "The source's own weights in less memory: the runtime maps them, and the first layers run in bands of rows.",
-        (_FUSED, _BANDS, *_END, _MAPPED),
+        (_FUSED, *_LESS_MEMORY),
     ),
     Recipe(
         "prune-threshold", "3", "Pruned by threshold", "_pruned_threshold",

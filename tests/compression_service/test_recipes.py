@@ -44,7 +44,7 @@ def test_an_administrator_adds_lists_and_removes_a_recipe(tmp_path, anonymous, c
     assert "prune-30+fp16" in listed and "administrator" in listed and "int8-dynamic" in listed
     rows = {row["name"]: row for row in anonymous.get("/api/recipes").json()}
     assert rows["prune-30+fp16"] == OWN | {"origin": "administrator"}
-    assert rows["fp16"]["origin"] == "engine" and rows["fp16"]["steps"][0] == [["fp16", {}]] and rows["fp16"]["why"]
+    assert rows["fp16"]["origin"] == "engine" and [["fp16", {}]] in rows["fp16"]["steps"] and rows["fp16"]["why"]
 
     call_command("remove_recipe", "prune-30+fp16", disable=True)
     assert added_recipes() == [] and AdministratorRecipe.objects.exists()
