@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 
+from corsheaders.middleware import CorsMiddleware
 from django.http import HttpRequest, HttpResponse
 
 from hub.logging import request_id
@@ -34,6 +35,18 @@ class RequestIdMiddleware:
             request_id.reset(mark)
         response["X-Request-Id"] = ident
         return response
+
+
+class OtherOriginsMiddleware(CorsMiddleware):
+    """What pages of other origins may do (settings, CORS_…): read, and nothing else.
+
+    The list of methods alone does not say that: browsers send a POST whatever it holds.
+    """
+
+    def is_enabled(self, request: HttpRequest) -> bool:
+        asked = request.headers.get("Access-Control-Request-Method", "")
+        method = asked if request.method == "OPTIONS" else request.method
+        return method in ("GET", "HEAD") and bool(super().is_enabled(request))
 
 
 class WholeBodyMiddleware:

@@ -93,12 +93,31 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FITHUB_PUBLIC_URL.startswith("https
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
+# --- pages of other origins ---------------------------------------------------------------------------------------
+# They may read what the caller's own token opens, or nobody's: never with the visitor's cookies (THREAT_MODEL.md).
+CORS_URLS_REGEX = r"^/(?:api|cas)/|^/(?:(?:datasets|spaces|kernels|buckets)/)?[^/]+/[^/]+/(?:resolve|raw)/"
+CORS_ALLOW_METHODS = ("GET", "HEAD", "OPTIONS")
+CORS_ALLOW_HEADERS = ("accept", "authorization", "content-type", "if-none-match", "if-range", "range", "x-request-id")
+CORS_EXPOSE_HEADERS = (
+    "Accept-Ranges", "Content-Disposition", "Content-Length", "Content-Range", "ETag", "Link", "Retry-After",
+    "X-Error-Code", "X-Error-Message", "X-Linked-Etag", "X-Linked-Size", "X-Repo-Commit", "X-Request-Id", "X-Xet-Hash",
+)  # fmt: skip
+CORS_ORIGINS = [one.strip() for one in env.str("FITHUB_CORS_ORIGINS", default="*").split(",") if one.strip()]
+CORS_ALLOW_ALL_ORIGINS = CORS_ORIGINS in (["*"], [])
+CORS_ALLOWED_ORIGINS = [] if CORS_ALLOW_ALL_ORIGINS or CORS_ORIGINS == ["none"] else CORS_ORIGINS
+for _origin in CORS_ALLOWED_ORIGINS:
+    _parts = urlsplit(_origin)
+    _plain = f"{_parts.scheme}://{_parts.netloc}"
+    if _parts.scheme not in ("http", "https") or not _parts.hostname or "@" in _origin or _origin != _plain:
+        _fail(f"FITHUB_CORS_ORIGINS: {_origin!r} is no origin such as https://app.example; or say * or none.")
+
 # --- the rooms --------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "corsheaders",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
@@ -135,6 +154,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "hub.middleware.RequestIdMiddleware",
+    "hub.middleware.OtherOriginsMiddleware",
     "hub.middleware.WholeBodyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "hub.middleware.ContentSecurityMiddleware",

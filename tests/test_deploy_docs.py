@@ -12,7 +12,7 @@ import yaml
 PROJECT = Path(__file__).resolve().parents[1]
 DEPLOY = PROJECT / "docs" / "deploy"
 # Those which run our client; what runs by itself (.sh, .mjs, .py) is run live.
-EXAMPLES = sorted(path.name for path in DEPLOY.iterdir() if path.suffix not in (".sh", ".mjs", ".py", ".md"))
+EXAMPLES = sorted(path.name for path in DEPLOY.iterdir() if path.suffix not in (".sh", ".mjs", ".py", ".md", ".html"))
 
 
 def commands(text: str) -> list[list[str]]:

@@ -1,13 +1,15 @@
-// The best variant for a budget as a pipeline of transformers.js. In Node: `npm install @huggingface/transformers`, then
+// The best variant for a budget as a pipeline of transformers.js. In a page: pipeline.html. In Node:
+// `npm install @huggingface/transformers`, then
 //   node pipeline.mjs http://hub.example:8000 alice/my-model memory=512MB feature-extraction "a text"
 import { env, pipeline } from "@huggingface/transformers";
 
 /**
- * Resolves a budget to a commit once, then loads that commit's graph, configuration and tokenizer. A token: HF_TOKEN.
+ * Resolves a budget to a commit once, then loads that commit's graph, configuration and tokenizer. A token, in Node: HF_TOKEN.
  * Throws the hub's own sentence when nothing fits or the budget is not understood.
  */
 export async function fittedPipeline(hub, model, budget, task, options = {}) {
-  const headers = process.env.HF_TOKEN ? { Authorization: `Bearer ${process.env.HF_TOKEN}` } : {};
+  const token = globalThis.process?.env?.HF_TOKEN;
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
   const asked = await fetch(`${hub}/api/models/${model}/revision/${encodeURIComponent(`fit@${budget}`)}`, { headers });
   const found = await asked.json();
   if (!asked.ok) throw new Error(found.error);
@@ -20,7 +22,7 @@ export async function fittedPipeline(hub, model, budget, task, options = {}) {
   return { pipeline: made, commit: found.sha, graph };
 }
 
-if (process.argv[1]?.endsWith("pipeline.mjs")) {
+if (globalThis.process?.argv?.[1]?.endsWith("pipeline.mjs")) {
   const [hub, model, budget, task, text] = process.argv.slice(2);
   try {
     const { pipeline: run, commit, graph } = await fittedPipeline(hub, model, budget, task);

@@ -1,4 +1,4 @@
-// The best variant for a budget as a session of onnxruntime-web. In Node: `npm install onnxruntime-web`, then
+// The best variant for a budget as a session of onnxruntime-web. In a page: page.html. In Node: `npm install onnxruntime-web`, then
 //   node session.mjs http://hub.example:8000 alice/my-model memory=512MB,latency=20ms
 import * as ort from "onnxruntime-web";
 
@@ -26,7 +26,7 @@ export async function fitted(hub, model, budget, token = "") {
   return { session, commit: found.sha, graph };
 }
 
-if (typeof process !== "undefined" && process.argv[1]?.endsWith("session.mjs")) {
+if (globalThis.process?.argv?.[1]?.endsWith("session.mjs")) {
   const [hub, model, budget = ""] = process.argv.slice(2);
   try {
     const { session, commit, graph } = await fitted(hub, model, budget, process.env.HF_TOKEN);

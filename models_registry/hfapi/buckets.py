@@ -197,8 +197,6 @@ def resolve(request: HttpRequest, namespace: str, name: str, path: str) -> HttpR
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-cache",
-        "Access-Control-Allow-Origin": "*",
-        "Access-Control-Expose-Headers": "X-Linked-Etag, X-Linked-Size, X-Xet-Hash, Link, ETag, Content-Range",
     }
     guessed = mimetypes.guess_type(leaf)[0] or ""
     shown = guessed if guessed.startswith(("image/", "audio/", "video/")) and guessed != "image/svg+xml" else ""

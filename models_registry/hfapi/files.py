@@ -72,9 +72,6 @@ def _headers(commit_oid: str, entry: Entry) -> dict[str, str]:
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "no-cache",
-        "Access-Control-Allow-Origin": "*",
-        "Access-Control-Expose-Headers": "X-Repo-Commit, X-Linked-Etag, X-Linked-Size, X-Xet-Hash, Link, ETag, "
-        "Content-Range",
     }
 
 

@@ -19,6 +19,18 @@ from tests.live.hub_process import PROJECT, Hub, outer_environment
 
 CLIENTS_FILE = Path(__file__).with_name("clients.toml")
 REPORTS: list[str] = []
+BROWSER_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--enable-logging=stderr",
+]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -80,6 +92,26 @@ def fitted(hub: Hub, small_model: Path) -> str:
     family = hub.wait_family("alice/fitted")
     assert family["source"]["status"] == "ready", family["source"]
     return "alice/fitted"
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Chromium with a profile of its own, as the beginning of a command."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        skip_or_fail("chromium is not installed")
+    return [str(program), *BROWSER_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]
+
+
+@pytest.fixture(scope="session")
+def chromium(browser: list[str]) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs the browser on a page; returns what it wrote."""
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        argv = [*browser, "--virtual-time-budget=4000", *arguments]
+        return subprocess.run(argv, env=outer_environment(), capture_output=True, text=True, check=True, timeout=120)
+
+    return run
 
 
 def write_model(folder: Path, inputs: int = 64, hidden: int = 48) -> Path:

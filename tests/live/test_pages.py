@@ -4,31 +4,15 @@ WRITE_DOCS=1 keeps the model's page as docs/images/model-page.png.
 """
 
 import os
-import shutil
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import skip_or_fail
-from tests.live.hub_process import PROJECT, Hub, outer_environment
+from tests.live.hub_process import PROJECT, Hub
 
 pytestmark = pytest.mark.live
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--enable-logging=stderr",
-    "--virtual-time-budget=4000",
-]
 PAGES = {
     "home": ("/", "Push a model"),
     "models": ("/models", "alice/"),
@@ -41,21 +25,6 @@ PAGES = {
     "sign-in": ("/login", "Sign in"),
     "missing": ("/alice/nothing-here", "404"),
 }
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory):
-    """Runs the browser on a page; returns what it wrote."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        skip_or_fail("chromium is not installed")
-    profile = tmp_path_factory.mktemp("chromium")
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        argv = [str(program), *FLAGS, f"--user-data-dir={profile}", *arguments]
-        return subprocess.run(argv, env=outer_environment(), capture_output=True, text=True, check=True, timeout=120)
-
-    return run
 
 
 @pytest.mark.parametrize("name", PAGES)
