@@ -126,19 +126,26 @@ def clients() -> list[dict[str, Any]]:
     return rows
 
 
-def client_python(packages: list[str], without: list[str]) -> str:
-    """The Python of an environment with these packages, made once and kept (LIVE_CLIENT_CACHE, or .venv/clients)."""
+def client_python(packages: list[str], without: list[str], borrowed: Path | None = None) -> str:
+    """The Python of an environment with these packages, made once and kept (LIVE_CLIENT_CACHE, or .venv/clients).
+
+    What they need besides may come from the folder `borrowed`, behind the environment's own.
+    """
     if not packages:
         return sys.executable
     cache = client_cache()
-    key = hashlib.sha256(repr((sys.version_info[:2], packages, without)).encode()).hexdigest()[:12]
+    parts = (sys.version_info[:2], packages, without, *([borrowed] if borrowed else []))
+    key = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
     folder = cache / key
     python = folder / "bin" / "python"
     with (cache / f"{key}.lock").open("w") as lock:
         flock(lock, LOCK_EX)
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            steps = [[sys.executable, "-m", "venv", str(folder)], pip(python, "install", *packages)]
+            lend = f"import pathlib, site; p = pathlib.Path(site.getsitepackages()[0], 'zz.pth'); p.write_text({str(borrowed)!r})"
+            steps = [[sys.executable, "-m", "venv", str(folder)]]
+            steps += [[str(python), "-c", lend]] if borrowed else []
+            steps.append(pip(python, "install", *packages))
             if without:
                 steps.append(pip(python, "uninstall", "--yes", *without))
             for step in steps:

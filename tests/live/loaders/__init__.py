@@ -1,1 +1,0 @@
-"""Loaders whose environments take minutes to install: run by hand, no lane of CI names this folder."""
