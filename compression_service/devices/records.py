@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any, TypeGuard
 
+from compression_service.devices import contents, profiles
+
 MOST_RECORDS = 64  # of one sending
 MOST_SAMPLES = 2000  # the harness keeps no more of a record
 LEAST_SAMPLES = 64  # for a p90 (measuring.md §1.4)
@@ -71,6 +73,8 @@ def read(body: dict[str, Any], now: datetime) -> Sending:
         raise RecordError(
             "The device's profile must state its cores and memory_bytes: send what `fithub device` prints."
         )
+    if problem := profiles.problem_of(profile):
+        raise RecordError(f"The device's profile is none of a machine, {problem}: send what `fithub device` prints.")
     versions = identity.get("versions")
     version = versions.get("onnxruntime") if isinstance(versions, dict) else None
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
@@ -116,9 +120,12 @@ def _record(one: Any, measured: dict[str, Any], cores: int, memory: int) -> Sent
     if not _is_count(baseline, 2**50) or baseline > peak:
         raise RecordError(f"The runtime alone took more memory than all of {name}: the record is not whole.")
     _require_energy(name, one, max(samples) * one["threads"])
+    kept, problem = contents.kept_of(one)
+    if problem:
+        raise RecordError(f"The record of {name} is none of the harness, {problem}: send what `fithub measure` took.")
     text = json.dumps([samples, sorted(files.items())], separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return Sent(name, one["threads"], files, p50, p90, peak, digest, one)
+    return Sent(name, one["threads"], files, p50, p90, peak, digest, kept)
 
 
 def _require_energy(name: str, one: dict[str, Any], most_cpu_ms: float) -> None:

@@ -168,6 +168,30 @@ def changed(path, value):
         (changed(["records", 0, "energy"], {"mj": 1e9, "method": "rapl"}), "energy"),
         (changed(["records", 0, "energy"], {"mj": 1.0, "method": "estimate"}), "energy"),
         (changed(["records", 0, "energy"], [1.0]), "energy"),
+        (changed(["device", "processor"], "x" * 201), "processor is no text"),
+        (changed(["device", "processor"], {"a": 1}), "processor is no text"),
+        (changed(["device", "clock_mhz"], "fast"), "clock_mhz is no number"),
+        (changed(["device", "instruction_sets"], 5), "instruction_sets is no list"),
+        (changed(["device", "instruction_sets"], ["avx2"] * 65), "instruction_sets is no list"),
+        (changed(["device", "limits"], ["x"]), "limits does not hold texts"),
+        (changed(["device", "measured"], [1]), "measured does not hold speeds"),
+        (changed(["device", "measured"], {"threads": {"1": {"fp32_gflops": "9"}}}), "measured does not hold speeds"),
+        (changed(["device", "measured"], {"threads": {"1": {"stretch": [[1, 1]] * 9000}}}), "longer than"),
+        (changed(["records", 0, "load_ms"], 5), "load_ms does not hold figures"),
+        (changed(["records", 0, "load_ms"], {"warm": -1.0}), "load_ms holds what is no time"),
+        (changed(["records", 0, "load_ms"], {"warm": "soon"}), "load_ms does not hold figures"),
+        (changed(["records", 0, "ran_within"], 5), "ran_within does not hold figures"),
+        (changed(["records", 0, "ran_within"], {"bytes": 1}), "ran_within is no limit"),
+        (changed(["records", 0, "ran_within"], {}), "ran_within is no limit"),
+        (changed(["records", 0, "throughput_per_s"], 1e9), "throughput_per_s is higher"),
+        (changed(["records", 0, "throughput_per_s"], "many"), "throughput_per_s is no number"),
+        (changed(["records", 0, "added_memory_bytes"], 10**12), "added_memory_bytes is more"),
+        (changed(["records", 0, "ratio_to_source"], [1]), "ratio_to_source does not hold"),
+        (changed(["records", 0, "noise"], "x" * 2001), "noise is no text"),
+        (changed(["records", 0, "session_options"], {"x": "y" * 40_000}), "session_options is too long"),
+        (changed(["records", 0, "input_shapes"], {"model": {"x": {"shape": [10**9], "dtype": "float32"}}}), "input_shapes"),
+        (changed(["records", 0, "input_shapes"], {"model": {"x": {"shape": [-1], "dtype": "float32"}}}), "input_shapes"),
+        (changed(["records", 0, "input_shapes"], {"model": [1]}), "input_shapes"),
     ],
 )  # fmt: skip
 def test_forged_truncated_and_impossible_records_are_refused_whole(as_alice, family, change, words):
@@ -176,6 +200,17 @@ def test_forged_truncated_and_impossible_records_are_refused_whole(as_alice, fam
     answer = post(as_alice, body)
     assert answer.status_code == 400 and words in answer.json()["error"], answer.content
     assert not Measurement.objects.exists() and not Device.objects.filter(name="alices-laptop").exists()
+
+
+def test_of_a_record_only_what_the_harness_says_is_kept(as_alice, anonymous, family):
+    body = sending(2)
+    body["records"][0] |= {"junk": "x" * 10**6, "variants": [1], "ran_within": {"bytes": 90 * MB, "by": "rlimit"}}
+    body["records"][0] |= {"load_ms": {"cold": None, "warm": 3.0}, "noisy": False, "throughput_per_s": 900.0}
+    assert post(as_alice, body).status_code == 201
+    kept = Measurement.objects.get().record
+    assert "junk" not in kept and "variants" not in kept and kept["ran_within"]["bytes"] == 90 * MB
+    for path in ("/api/models/alice/m/fit?device=alices-laptop&load=5ms", URL, "/api/devices", "/alice/m"):
+        assert anonymous.get(path).status_code == 200
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"device": {}}', "nonsense"])

@@ -1,0 +1,97 @@
+"""Of a record that somebody sends, what is kept: the harness's own keys, each of the right kind. Pure.
+
+Footprints, pages, ledger and other people's clients read records, so that nothing else may get into one.
+"""
+
+import json
+from math import isfinite, prod
+from typing import Any
+
+MOST_TEXT = 2000  # the reasons for noise, one a window, are the longest
+MOST_ENTRIES = 64
+MOST_CHARACTERS = 32_768  # of a part which is kept as it is, as JSON
+MOST_ELEMENTS = 10**8  # of one input: whoever measures again makes inputs by these shapes
+_NUMBERS = (
+    "throughput_per_s", "peak_memory_bytes", "baseline_memory_bytes", "added_memory_bytes", "anonymous_bytes",
+    "file_backed_bytes", "size_bytes", "wire_bytes", "seconds", "cpu_ms", "threads",
+)  # fmt: skip
+_TEXTS = ("variant", "load_note", "samples_note", "noise", "provider")
+_BY_NAME = ("load_ms", "latency_ms", "ratio_to_source", "windows", "warmup", "ran_within", "energy")
+_WITH_WORDS = ("ran_within", "energy")  # by which means
+_WHOLE = ("session_options", "inputs", "input_shapes")
+
+
+def kept_of(record: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """(what is kept of a record, which part is of the wrong kind in words, or "")."""
+    kept: dict[str, Any] = {"noisy": bool(record.get("noisy")), "samples_ms": record.get("samples_ms")}
+    for key in (*_NUMBERS, *_TEXTS, *_BY_NAME, *_WHOLE):
+        value = record.get(key)
+        if value is None:
+            continue
+        if key in _NUMBERS:
+            problem = "" if _is_amount(value) else "is no number from 0 on"
+        elif key in _TEXTS:
+            problem = "" if _is_text(value) else f"is no text of up to {MOST_TEXT} characters"
+        elif key in _BY_NAME:
+            problem = "" if _are_figures(value, with_words=key in _WITH_WORDS) else "does not hold figures by name"
+        else:
+            problem = "" if isinstance(value, dict) and len(json.dumps(value)) <= MOST_CHARACTERS else "is too long"
+        if not problem and key == "input_shapes" and not _are_inputs(value):
+            problem = "does not describe inputs by component and name"
+        if problem:
+            return {}, f"{key} {problem}"
+        kept[key] = value
+    return kept, _impossible(kept)
+
+
+def _impossible(kept: dict[str, Any]) -> str:
+    """Figures which contradict others of the same record."""
+    peak = kept["peak_memory_bytes"]
+    fastest = min(kept["samples_ms"])
+    if (kept.get("throughput_per_s") or 0) * fastest > 1000 * 1.001:
+        return "throughput_per_s is higher than that of its fastest sample"
+    if any((kept.get(key) or 0) > peak for key in ("added_memory_bytes", "baseline_memory_bytes")):
+        return "added_memory_bytes is more than the peak"
+    limit = (kept.get("ran_within") or {}).get("bytes")
+    if kept.get("ran_within") is not None and (not _is_amount(limit) or limit is None or limit < peak):
+        return "ran_within is no limit in bytes, or lies below the peak"
+    if any(value is not None and not _is_amount(value) for value in (kept.get("load_ms") or {}).values()):
+        return "load_ms holds what is no time"
+    return ""
+
+
+def _are_figures(value: Any, *, with_words: bool) -> bool:
+    return (
+        isinstance(value, dict)
+        and len(value) <= MOST_ENTRIES
+        and all(
+            one is None or (isinstance(one, int | float) and isfinite(one)) or (with_words and _is_text(one))
+            for one in value.values()
+        )
+    )
+
+
+def _are_inputs(value: dict[str, Any]) -> bool:
+    return all(
+        isinstance(inputs, dict) and all(_is_input(described) for described in inputs.values())
+        for inputs in value.values()
+    )
+
+
+def _is_input(described: Any) -> bool:
+    shape = described.get("shape") if isinstance(described, dict) else None
+    return (
+        isinstance(shape, list)
+        and all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one <= MOST_ELEMENTS for one in shape)
+        and len(shape) <= MOST_ENTRIES
+        and prod(shape) <= MOST_ELEMENTS
+        and _is_text(described.get("dtype", ""))
+    )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MOST_TEXT
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0
