@@ -40,7 +40,10 @@ def fit(repo_id: str, *, proven: bool = False, endpoint: str | None = None, **bu
 
 def why(repo_id: str, *, endpoint: str | None = None, **budget: Any) -> dict[str, Any]:
     """The same answer, also where nothing fits: what was dropped by which figure, and the nearest miss."""
-    return dict(hub.get(hub.model_path(repo_id, "/fit"), _texts(budget), endpoint=endpoint))
+    return hub.shaped(
+        hub.get(hub.model_path(repo_id, "/fit"), _texts(budget), endpoint=endpoint),
+        ("variant", "commit", "answer", "reasons", "sentence", "budget"),
+    )
 
 
 def fit_across(
@@ -49,7 +52,7 @@ def fit_across(
 ) -> dict[str, Any]:  # fmt: skip
     """The best of all models: {"budget", "results": [{"repository", …a fit}], …}. Raises NothingFits as `fit` does."""
     named = {"pipeline_tag": pipeline_tag, "search": search, "author": author, "limit": limit}
-    answer: dict[str, Any] = hub.get("/api/fit", _texts(named | budget), endpoint=endpoint)
+    answer = hub.shaped(hub.get("/api/fit", _texts(named | budget), endpoint=endpoint), ("results", "sentence"))
     if not answer["results"]:
         raise NothingFits(answer["sentence"], answer)
     return answer
@@ -58,7 +61,8 @@ def fit_across(
 def variants(repo_id: str, *, name: str | None = None, endpoint: str | None = None) -> dict[str, Any]:
     """The variants of a model with their footprints, or one of them with what each pass did."""
     rest = f"/variants/{quote(name, safe='')}" if name else "/variants"
-    return dict(hub.get(hub.model_path(repo_id, rest), endpoint=endpoint))
+    keys = ("status", "commit", "reason") if name else ("variants",)
+    return hub.shaped(hub.get(hub.model_path(repo_id, rest), endpoint=endpoint), keys)
 
 
 def devices(*, endpoint: str | None = None) -> list[dict[str, Any]]:

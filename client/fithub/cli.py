@@ -178,6 +178,8 @@ def _run(given: Any) -> tuple[Any, str]:
 def _measure(given: Any) -> tuple[Any, str]:
     from fithub import remeasuring, shown
 
+    if given.submit:
+        remeasuring.require_sender()
     with _progress(hidden=given.json) as progress:
         taken = remeasuring.measure(
             given.model, variant=given.variant, threads=given.threads, seconds=given.seconds, device=given.device,

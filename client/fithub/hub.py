@@ -34,6 +34,15 @@ def model_path(repo_id: str, rest: str = "") -> str:
     return f"/api/models/{quote(owner, safe='')}/{quote(name, safe='')}{rest}"
 
 
+def shaped(answer: Any, keys: tuple[str, ...]) -> dict[str, Any]:
+    """The answer, where it is an object with these keys. Raises Unreachable."""
+    if not isinstance(answer, dict) or not all(key in answer for key in keys):
+        raise Unreachable(
+            "The hub answers in another way than this fithub knows: is HF_ENDPOINT a FitHub? Upgrade fithub."
+        )
+    return answer
+
+
 def _send(method: str, path: str, endpoint: str | None, **sent: Any) -> Any:
     address = (endpoint or constants.ENDPOINT).rstrip("/")
     headers = build_hf_headers(library_name="fithub", library_version=__version__)

@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -102,6 +103,8 @@ def pull_locked(
 def _download(repo_id: str, commit: str, local_dir: str | Path | None, endpoint: str | None) -> Path:
     try:
         return Path(snapshot_download(repo_id, revision=commit, local_dir=local_dir, endpoint=endpoint))
+    except HFValidationError as error:
+        raise BadRequest(f"{repo_id[:100]!r} names no model: write owner/name.") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise NotFound(f"{repo_id} at {commit[:12]} is not there any more, or not for you.") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -113,6 +116,9 @@ def _download(repo_id: str, commit: str, local_dir: str | Path | None, endpoint:
 def _stated(folder: Path) -> list[dict[str, Any]]:
     try:
         files = json.loads((folder / STATEMENT).read_text(encoding="utf-8"))["files"]
-        return [{key: file[key] for key in ("path", "size_bytes", "sha256")} for file in files]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        stated = [{key: file[key] for key in ("path", "size_bytes", "sha256")} for file in files]
+        if not stated or not all(map(locks.is_file, stated)):
+            raise ValueError("a file without path or sha256")  # noqa: TRY301 (one sentence for all of it)
+        return stated
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise LockDiffers(f"The pulled commit has no readable {STATEMENT}, so its files cannot be checked.") from error

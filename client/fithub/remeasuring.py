@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import re
 import tempfile
 import time
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from fithub.machines import require_runtime
 
 SOURCE = "onnx"
 FEEDS = 8
+MOST_SECONDS = 600.0
+_DEVICE = re.compile("[a-z0-9][a-z0-9._-]{1,79}")  # what the hub takes
 
 
 def measure(
@@ -29,6 +33,12 @@ def measure(
     Inputs are made again from what the hub's record says of them. Raises CannotRunHere, NotFound, BadRequest.
     """
     require_runtime()
+    if not (isfinite(seconds) and 0 < seconds <= MOST_SECONDS):
+        raise BadRequest(f"--seconds must be above 0 and at most {MOST_SECONDS:g}.")
+    if threads < 0:
+        raise BadRequest("--threads must be 1 or more, or 0 for all cores.")
+    if device is not None and not _DEVICE.fullmatch(device):
+        raise BadRequest("--device must be 2 to 80 lower-case letters, digits, dots and dashes, such as my-board-4c.")
     from fithub.measuring import feeds, session
 
     family = {row["name"]: row for row in choosing.variants(repo_id, endpoint=endpoint)["variants"]}
@@ -60,6 +70,11 @@ def measure(
             raise CannotRunHere(f"{repo_id} cannot be measured here: {error}") from error
     profile = profile_of(name=device)
     return {"repository": repo_id, **taken, "device": profile, "identity": _identity(session, subjects)}
+
+
+def require_sender(*, endpoint: str | None = None) -> None:
+    """NotFound with the hub's sentence unless it knows who would send: asked before anything is measured."""
+    hub.get("/api/whoami-v2", endpoint=endpoint)
 
 
 def submit(taken: dict[str, Any], *, endpoint: str | None = None) -> dict[str, Any]:

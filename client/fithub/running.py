@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from fithub import choosing, pulling
 from fithub.errors import BadRequest, CannotRunHere
@@ -75,7 +76,7 @@ def _fed(np: Any, session: Any, given: str | None, root: Path, row: dict[str, An
         raise BadRequest(f"The model has no input {sorted(unknown)[0][:80]!r}; its inputs are {_described(wanted)}.")
     try:
         return {name: np.asarray(found[name], _TYPES.get(wanted[name].type)) for name in wanted}, "given"
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadRequest(f"The input is no array of the right kind; its inputs are {_described(wanted)}.") from error
 
 
@@ -100,12 +101,12 @@ def _read(np: Any, given: str, wanted: dict[str, Any], root: Path) -> dict[str, 
         if path.suffix == ".npy":
             return {next(iter(wanted)): np.load(path, allow_pickle=False)}
         text = path.read_text(encoding="utf-8") if path.suffix == ".json" else given
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise BadRequest(f"{given[:100]} cannot be read as an input.") from error
     if text.lstrip().startswith(("{", "[")):
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadRequest(f"--input is no valid JSON: {error}.") from error
         return data if isinstance(data, dict) else {next(iter(wanted)): data}
     return _tokens(np, text, wanted, root)
