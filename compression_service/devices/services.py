@@ -39,9 +39,10 @@ def record_device(name: str, profile: dict[str, Any], origin: str = Device.Origi
 
 
 def has_measured_speeds(name: str) -> bool:
-    """A worker measured the speeds of this device before."""
+    """A worker measured the speeds of this device before, and what limits it."""
     profile = Device.objects.filter(name=name, origin=Device.Origin.WORKER).values_list("profile", flat=True).first()
-    return bool(profile and profile.get("measured"))
+    by_threads = ((profile or {}).get("measured") or {}).get("threads") or {}
+    return bool(by_threads) and all("share" in speeds for speeds in by_threads.values())
 
 
 def default_device() -> str:

@@ -35,6 +35,7 @@ _PLAIN = (
 _SPEEDS = (
     ("fp32_gflops", "fp32 matrix products", "GFLOP/s"), ("int8_gops", "int8 matrix products", "GOP/s"),
     ("copy_gb_s", "Copying memory", "GB/s"), ("dispatch_us", "One call of an empty session", "µs"),
+    ("share", "Endless work runs for this share of the time", ""),
 )  # fmt: skip
 _SHEET = {
     "clock_ghz": ("Clock", "GHz"),
@@ -149,7 +150,7 @@ def _shown(key: str, value: Any) -> str:
 
 
 def _speed(value: Any, unit: str) -> str:
-    return f"{digits(value)} {unit}" if _is_number(value) else "–"
+    return f"{digits(value)} {unit}".rstrip() if _is_number(value) else "–"
 
 
 def _text(value: Any) -> str:

@@ -25,6 +25,8 @@ class Figures:
     size_bytes: int | None = None
     peak_memory_bytes: int | None = None
     p90_ms: float | None = None
+    p50_ms: float | None = None
+    cpu_ms: float | None = None  # processor time of an inference, of all threads
     load_warm_ms: float | None = None
     throughput_per_s: float | None = None
     fidelity: float | None = None  # 0..1

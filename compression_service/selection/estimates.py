@@ -1,10 +1,11 @@
 """Figures of a device without records, from those of another one: a model of compute, bandwidth and calls. Pure.
 
-A latency is taken for calls + bytes of weights moved + computing. With S = speed there / speed here:
+Processor time is taken for calls + bytes of weights moved + computing. With S = speed there / speed here:
     t_here = (t_there - c * call_there - b * size / copy_there) * S + c * call_here + b * size / copy_here
 c (calls an inference) and b (how often the weights are moved) are fitted on variants which were measured on several
-devices, by least squares of the relative error; so is the share of int8 speed in S for quantized variants. The error is
-measured by leaving one device out at a time. Memory is carried over as it is.
+devices, by least squares of the relative error; so is the share of int8 speed in S for quantized variants. A latency
+becomes processor time there, and a latency again here, by what limits each device (`stretches`). The error is measured
+by leaving one device out at a time. Memory is carried over as it is.
 
 Where another variant of the same model was measured in both places, its ratio is taken instead (`by_sibling`): it holds
 all that the law above leaves out. Its own error is measured by leaving each variant out.
@@ -17,10 +18,15 @@ from math import log
 from statistics import median
 from typing import Any
 
+from compression_service.selection import stretches
 from compression_service.selection.candidates import Candidate, Figures
 
 INT8_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 LEAST_LATENCY_MS = 1e-3
+# Between devices of about the same speeds calls and bytes would be fitted to noise: they have to earn their place.
+WORTH = 0.8  # of the typical error without them
+STRETCHED = 1.02  # of a time: what takes longer than this was stopped on its way
+LEAST_CPU, MOST_CPU = 0.005, 1.5  # of a p90 in one thread: what lies beyond is a mistake of the record
 FASTEST = 1e9  # of any speed: a profile which claims more is a mistake
 # fp32 operations a cycle of one core at its peak: two FMA units of that width (makers' optimization manuals).
 PEAK_A_CYCLE = {"avx512f": 64, "avx2": 32, "asimd": 16}
@@ -35,6 +41,7 @@ class Speeds:
     copy_gb_s: float
     dispatch_us: float
     is_datasheet: bool = False
+    stretch: stretches.Stretch = ()  # () without a limit
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class Taken:
     peak_memory_bytes: int
     family: str = ""  # variants of the same source model share it
     is_source: bool = False  # the source model itself
+    cpu_ms: float | None = None  # processor time an inference, of all threads; None where nobody said it
+    p50_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,9 @@ def speeds_of(profile: dict[str, Any], threads: int) -> Speeds | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
-    return Speeds(fp32, int8, copied, call) if all(0 < one < FASTEST for one in (fp32, int8, copied, call)) else None
+    if not all(0 < one < FASTEST for one in (fp32, int8, copied, call)):
+        return None
+    return Speeds(fp32, int8, copied, call, stretch=stretches.known(found.get("stretch") or ()))
 
 
 def datasheet_speeds(sheet: dict[str, Any], threads: int, reference: dict[str, Any]) -> Speeds | None:
@@ -97,20 +108,60 @@ def datasheet_speeds(sheet: dict[str, Any], threads: int, reference: dict[str, A
 
 def latency_ms(model: Model, taken: Taken, there: Speeds, here: Speeds) -> float:
     """The p90 here of what was taken there."""
+    own_here, own_there = _own_ms_here(model, taken, there, here), own_ms(taken, there)
+    return _stretched(here, own_here, own_here * _typical_ms(taken, there) / own_there)
+
+
+def _stretched(here: Speeds, own_here_ms: float, typical_ms: float) -> float:
+    """The p90 of inferences which need that much processor time; how many of them a pause meets, a typical one says."""
+    lost = stretches.wall_ms(here.stretch, typical_ms) - typical_ms
+    return max(LEAST_LATENCY_MS, own_here_ms + max(0.0, lost))
+
+
+def _typical_ms(taken: Taken, there: Speeds) -> float:
+    """The processor time of the half of inferences which nothing held up, where that can be seen."""
+    own, p50 = own_ms(taken, there), taken.p50_ms
+    is_held_up = not p50 or stretches.wall_ms(there.stretch, p50) > STRETCHED * p50
+    return own if is_held_up or not p50 else min(own, p50)
+
+
+def own_ms(taken: Taken, there: Speeds | None) -> float:
+    """The p90 of what was taken there, without what limits that device.
+
+    Of one thread the record's own processor time says it better than its p90 and the curve.
+    """
+    if there is None:
+        return taken.p90_ms
+    if taken.threads == 1 and taken.cpu_ms and LEAST_CPU < taken.cpu_ms / taken.p90_ms < MOST_CPU:
+        return taken.cpu_ms
+    return stretches.own_ms(there.stretch, taken.p90_ms)
+
+
+def _own_ms_here(model: Model, taken: Taken, there: Speeds, here: Speeds) -> float:
     faster = _faster(taken, there, here, model.int8_share)
     calls_there, calls_here = model.calls * there.dispatch_us / 1e3, model.calls * here.dispatch_us / 1e3
     moved = model.moves * taken.size_bytes / 1e6  # MB / (GB/s) = ms
-    computed = max(0.0, taken.p90_ms - calls_there - moved / there.copy_gb_s)
-    return max(LEAST_LATENCY_MS, computed * faster + calls_here + moved / here.copy_gb_s)
+    computed = max(0.0, own_ms(taken, there) - calls_there - moved / there.copy_gb_s)
+    return computed * faster + calls_here + moved / here.copy_gb_s
 
 
-def by_sibling(taken: Taken, sibling_there: Taken, sibling_here: Taken, int8_ratio: float = 1.0) -> float:
+def by_sibling(
+    taken: Taken, sibling_there: Taken, sibling_here: Taken, int8_ratio: float = 1.0, there: Speeds | None = None,
+    here: Speeds | None = None,
+) -> float:  # fmt: skip
     """The p90 here of what was taken there, where another variant of the same model was measured in both places.
 
-    Ratios travel between machines, times do not (measuring.md §1.5). `int8_ratio`: how much faster 8-bit integers
-    become from there to here than floats do, for a variant which computes in the other one of the two.
+    Ratios travel between machines, times do not (measuring.md §1.5), and those of processor time do where a device is
+    limited: `there` and `here` say it, None where nobody knows the speeds of the device. `int8_ratio`: how much faster
+    8-bit integers become from there to here than floats do, for a variant which computes in the other one of the two.
     """
-    return max(LEAST_LATENCY_MS, taken.p90_ms * sibling_here.p90_ms / sibling_there.p90_ms * int8_ratio)
+    if there is None or here is None:
+        there = here = None
+    ratio = own_ms(sibling_here, here) / own_ms(sibling_there, there) * int8_ratio
+    own = own_ms(taken, there) * ratio
+    if there is None or here is None:
+        return max(LEAST_LATENCY_MS, own)
+    return _stretched(here, own, _typical_ms(taken, there) * ratio)
 
 
 def int8_ratio(taken: Taken, sibling: Taken, there: Speeds | None, here: Speeds | None, int8_share: float) -> float:
@@ -155,13 +206,13 @@ def _sibling_errors(records: Sequence[Taken], speeds: dict[tuple[str, int], Spee
             if own is None or other is None:
                 continue
             from_, to = (speeds.get((one.device, one.threads)) for one in (there, here))
-            estimate = by_sibling(there, other, own, int8_ratio(there, other, from_, to, int8_share))
+            estimate = by_sibling(there, other, own, int8_ratio(there, other, from_, to, int8_share), from_, to)
             errors.append(abs(estimate / here.p90_ms - 1))
     return errors
 
 
 def nearest(found: Iterable[Taken], speeds: dict[tuple[str, int], Speeds], here: Speeds) -> Taken | None:
-    """The record of the device whose speeds are most like these."""
+    """The record of the device whose speeds are most like these, and which is limited least."""
     known = [one for one in found if (one.device, one.threads) in speeds]
     return min(known, key=lambda one: (apart(speeds[one.device, one.threads], here), one.device), default=None)
 
@@ -172,25 +223,36 @@ def estimated(
     """The figures of a candidate on `device`, from its record there. Energy and load are not carried over."""
     taken = Taken(
         candidate.name, is_int8(candidate.name), there.device, there.threads, there.size_bytes or 0,
-        there.p90_ms or 0.0, there.peak_memory_bytes or 0,
+        there.p90_ms or 0.0, there.peak_memory_bytes or 0, cpu_ms=there.cpu_ms,
+        p50_ms=there.p50_ms,
     )  # fmt: skip
     p90_ms = latency_ms(model, taken, *speeds) if there.p90_ms else None
     error = None if speeds[1].is_datasheet or model.latency_error is None else model.latency_error["p90"]
-    return replace(
-        there, device=device, trust="estimated", noisy=False, stale=False, p90_ms=p90_ms, load_warm_ms=None,
-        throughput_per_s=1000 / p90_ms if p90_ms else None, energy_mj=None, energy_method=None, ran_within_bytes=None,
-        estimated_from=there.device, estimate_error=error, measured_at=None,
-    )  # fmt: skip
+    return replace(_carried_over(there, device, p90_ms, speeds[1]), estimate_error=error)
 
 
-def estimated_by_sibling(there: Figures, sibling: str, device: str, p90_ms: float, model: Model) -> Figures:
+def estimated_by_sibling(
+    there: Figures, sibling: str, device: str, p90_ms: float, model: Model, here: Speeds | None
+) -> Figures:
     """The figures of a candidate on `device`, where `sibling` was measured in both places."""
     error = None if model.sibling_error is None else model.sibling_error["p90"]
+    return replace(_carried_over(there, device, p90_ms, here), estimated_by=sibling, estimate_error=error)
+
+
+def _carried_over(there: Figures, device: str, p90_ms: float | None, here: Speeds | None) -> Figures:
     return replace(
-        there, device=device, trust="estimated", noisy=False, stale=False, p90_ms=p90_ms, load_warm_ms=None,
-        throughput_per_s=1000 / p90_ms, energy_mj=None, energy_method=None, ran_within_bytes=None,
-        estimated_from=there.device, estimated_by=sibling, estimate_error=error, measured_at=None,
+        there, device=device, trust="estimated", noisy=False, stale=False, p90_ms=p90_ms, p50_ms=None, cpu_ms=None,
+        load_warm_ms=None, throughput_per_s=_throughput_per_s(p90_ms, here), energy_mj=None, energy_method=None,
+        ran_within_bytes=None, estimated_from=there.device, measured_at=None,
     )  # fmt: skip
+
+
+def _throughput_per_s(p90_ms: float | None, here: Speeds | None) -> float | None:
+    """One inference after the other: where the device is limited, endless work gets its share and no more."""
+    if not p90_ms:
+        return None
+    stretch = here.stretch if here is not None else ()
+    return 1000 * stretches.share(stretch) / stretches.own_ms(stretch, p90_ms)
 
 
 def is_int8(name: str) -> bool:
@@ -207,7 +269,8 @@ def _fitted(records: Sequence[Taken], speeds: dict[tuple[str, int], Speeds]) -> 
     ]  # fmt: skip
     if not pairs:
         return Model()
-    best: tuple[float, Model] | None = None
+    plain: list[tuple[float, float, Model]] = []
+    full: list[tuple[float, float, Model]] = []
     for share in INT8_SHARES:
         rows = []
         for one, other in pairs:
@@ -215,18 +278,21 @@ def _fitted(records: Sequence[Taken], speeds: dict[tuple[str, int], Speeds]) -> 
             faster = _faster(one, there, here, share)
             calls = (here.dispatch_us - faster * there.dispatch_us) / 1e3
             moves = one.size_bytes / 1e6 * (1 / here.copy_gb_s - faster / there.copy_gb_s)
-            wanted = other.p90_ms - faster * one.p90_ms
-            rows.append((calls / other.p90_ms, moves / other.p90_ms, wanted / other.p90_ms))
-        calls, moves = _least_squares(rows)
-        model = Model(calls, moves, share, len(pairs))
-        errors = []
-        for one, other in pairs:
-            there, here = speeds[one.device, one.threads], speeds[other.device, other.threads]
-            errors.append(abs(latency_ms(model, one, there, here) / other.p90_ms - 1))
-        if best is None or median(errors) < best[0]:
-            best = (median(errors), model)
-    assert best is not None
-    return best[1]
+            own = own_ms(other, here)
+            rows.append((calls / own, moves / own, 1 - faster * own_ms(one, there) / own))
+        for found, terms in ((plain, (0.0, 0.0)), (full, _least_squares(rows))):
+            model = Model(*terms, share, len(pairs))
+            found.append((_typical_error(model, pairs, speeds), share, model))
+    without, with_terms = min(plain)[:3:2], min(full)[:3:2]
+    return with_terms[1] if with_terms[0] < WORTH * without[0] else without[1]
+
+
+def _typical_error(model: Model, pairs: list[tuple[Taken, Taken]], speeds: dict[tuple[str, int], Speeds]) -> float:
+    errors = []
+    for one, other in pairs:
+        there, here = speeds[one.device, one.threads], speeds[other.device, other.threads]
+        errors.append(abs(_own_ms_here(model, one, there, here) / own_ms(other, here) - 1))
+    return median(errors)
 
 
 def _least_squares(rows: list[tuple[float, float, float]]) -> tuple[float, float]:
@@ -255,10 +321,15 @@ def _same(one: Taken, other: Taken) -> bool:
     return (one.variant, one.threads) == (other.variant, other.threads)
 
 
-def apart(one: Speeds, other: Speeds) -> float:
-    """How unlike two devices are: 0 for the same speeds."""
-    pairs = ((one.fp32_gflops, other.fp32_gflops), (one.int8_gops, other.int8_gops), (one.copy_gb_s, other.copy_gb_s))
-    return sum(abs(log(left / right)) for left, right in pairs)
+def apart(there: Speeds, here: Speeds) -> float:
+    """How little records there say of here: 0 for the same speeds, without a limit there."""
+    pairs = (
+        (there.fp32_gflops, here.fp32_gflops),
+        (there.int8_gops, here.int8_gops),
+        (there.copy_gb_s, here.copy_gb_s),
+    )
+    limit = log(there.stretch[-1][1] / there.stretch[-1][0]) if there.stretch else 0.0
+    return sum(abs(log(left / right)) for left, right in pairs) + max(0.0, limit)
 
 
 def _summary(errors: list[float]) -> dict[str, float] | None:

@@ -132,8 +132,9 @@ def _by_sibling(
                 )
             )
             ratio = estimates.int8_ratio(mine, other, speeds.get(device), speeds.get(here.device), model.int8_share)
-            p90_ms = estimates.by_sibling(mine, other, own_here, ratio)
-            return estimates.estimated_by_sibling(own[device], sibling.name, here.device, p90_ms, model)
+            p90_ms = estimates.by_sibling(mine, other, own_here, ratio, speeds.get(device), speeds.get(here.device))
+            on = speeds.get(here.device)
+            return estimates.estimated_by_sibling(own[device], sibling.name, here.device, p90_ms, model, on)
     return None
 
 
@@ -148,7 +149,7 @@ def _proven(candidate: Candidate, threads: int) -> dict[str, Figures]:
 def _taken(name: str, figures: Figures) -> estimates.Taken:
     return estimates.Taken(
         name, estimates.is_int8(name), figures.device, figures.threads, figures.size_bytes or 0, figures.p90_ms or 0.0,
-        figures.peak_memory_bytes or 0,
+        figures.peak_memory_bytes or 0, cpu_ms=figures.cpu_ms, p50_ms=figures.p50_ms,
     )  # fmt: skip
 
 
@@ -213,11 +214,22 @@ def _records() -> tuple[list[estimates.Taken], dict[tuple[str, int], estimates.S
     ).order_by("-measured_at")  # fmt: skip
     found: dict[tuple[int, str, int], estimates.Taken] = {}
     columns = ("variant_id", "variant__name", "device__name", "threads", "size_bytes", "p90_ms", "peak_memory_bytes")
-    for pk, name, device, threads, size, p90_ms, memory, family in rows.values_list(*columns, "variant__source_id")[
+    more = ("variant__source_id", "record__cpu_ms", "p50_ms")
+    for pk, name, device, threads, size, p90_ms, memory, family, cpu_ms, p50_ms in rows.values_list(*columns, *more)[
         :MOST_RECORDS
     ]:
         taken = estimates.Taken(
-            str(pk), estimates.is_int8(name), device, threads, size, p90_ms, memory, str(family), name == "onnx"
+            str(pk),
+            estimates.is_int8(name),
+            device,
+            threads,
+            size,
+            p90_ms,
+            memory,
+            str(family),
+            name == "onnx",
+            cpu_ms,
+            p50_ms,
         )
         found.setdefault((pk, device, threads), taken)
     shared: dict[tuple[int, int], set[str]] = {}

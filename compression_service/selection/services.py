@@ -152,6 +152,8 @@ def _figures(variant: Variant, row: Footprint) -> Figures:
         size_bytes=row.size_bytes,
         peak_memory_bytes=row.peak_memory_bytes,
         p90_ms=row.p90_ms,
+        p50_ms=row.p50_ms,
+        cpu_ms=row.record.get("cpu_ms"),
         load_warm_ms=row.load_warm_ms,
         throughput_per_s=row.throughput_per_s,
         fidelity=variant.fidelity,

@@ -2,7 +2,9 @@
 
 fp32 and int8 matrix products through onnxruntime as models use them (constant weights, so that they are packed), the
 copying of memory, a cold read, and what one call of an empty session costs. In a fresh process a number of threads.
-Shared with the light client: numpy and onnxruntime only.
+A limit on processor time (a container's quota, a neighbour on the same core) makes no core slower: it lets work run at
+full speed for a while and stops it then. So speeds are those of the processor while it runs, and how far pauses stretch
+work of several lengths is measured beside them. Shared with the light client: numpy and onnxruntime only.
 """
 
 from __future__ import annotations
@@ -12,13 +14,21 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import machine
 
 SIDE = 512  # of the square matrices: weights of 1 MB in fp32, which second-level caches hold as layers do
+SHORT_SIDE = 128  # of the product which looks for pauses: far shorter than a scheduler's slice
+LEAST_PAUSE_S = 2e-4  # what is shorter is an interrupt
+UNLIMITED_SHARE = 0.97
+STRETCHED_MS = tuple(0.02 * 1.15**step for step in range(65))  # 0.02 … 153 ms of processor time
+STRETCH_STARTS = 400
 SECONDS_EACH = 0.8
+SECONDS_OF_PAUSES = 3.0
 COPY_BYTES = 128 * 1024 * 1024  # beyond every cache that is common
 READ_BYTES = 64 * 1024 * 1024
 PATIENCE_S = 60.0
@@ -28,7 +38,8 @@ _FLOAT, _UINT8, _INT8, _INT32 = 1, 2, 3, 6  # of onnx.TensorProto.DataType
 def measure(work: Path) -> dict[str, Any]:
     """{"threads": {"1": {…}, "<cores>": {…}}, "cold_read_mb_s", "seconds", "measured_at"}. Raises RuntimeError.
 
-    Each number of threads has fp32_gflops, int8_gops, copy_gb_s and dispatch_us.
+    Each number of threads has fp32_gflops, int8_gops, copy_gb_s and dispatch_us of the processor while it runs, "share"
+    (of the time in which endless work does run) and "stretch": [[ms of processor time, p90 of the ms which it takes]].
     """
     began = time.perf_counter()
     counts = list(dict.fromkeys((1, machine.cores())))
@@ -63,36 +74,84 @@ def speeds(threads: int) -> dict[str, Any]:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
     rng = np.random.default_rng(0)
-    products = 2 * SIDE**3
+
+    def session_of(model: bytes) -> Any:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def product(op: str, side: int) -> tuple[Any, dict[str, Any]]:
+        is_float = op == "MatMul"
+        kinds = (_FLOAT, _FLOAT, _FLOAT) if is_float else (_UINT8, _INT8, _INT32)
+        weights = rng.integers(-100, 100, (side, side)).astype(np.float32 if is_float else np.int8)
+        fed = rng.integers(0, 100, (side, side)).astype(np.float32 if is_float else np.uint8)
+        return session_of(product_model(op, kinds, weights.tobytes(), side)), {"x": fed}
+
     found: dict[str, Any] = {}
-    for key, op, kinds in (
-        ("fp32_gflops", "MatMul", (_FLOAT, _FLOAT, _FLOAT)),
-        ("int8_gops", "MatMulInteger", (_UINT8, _INT8, _INT32)),
-    ):
-        given, kept = (np.float32, np.float32) if op == "MatMul" else (np.uint8, np.int8)
-        weights = rng.integers(-100, 100, (SIDE, SIDE)).astype(kept)
-        model = product_model(op, kinds, weights.tobytes())
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        fed = {"x": rng.integers(0, 100, (SIDE, SIDE)).astype(given)}
-        found[key] = round(products / _seconds_a_run(session, fed) / 1e9, 2)
-    empty = onnxruntime.InferenceSession(_empty(), options, providers=["CPUExecutionProvider"])
-    found["dispatch_us"] = round(_seconds_a_run(empty, {"x": np.zeros(1, np.float32)}) * 1e6, 2)
+    for key, op in (("fp32_gflops", "MatMul"), ("int8_gops", "MatMulInteger")):
+        session, fed = product(op, SIDE)
+        found[key] = round(2 * SIDE**3 / _seconds_a_run(partial(session.run, None, fed), threads) / 1e9, 2)
+    empty, nothing = session_of(_empty()), {"x": np.zeros(1, np.float32)}
+    found["dispatch_us"] = round(_seconds_a_run(partial(empty.run, None, nothing), 1) * 1e6, 2)
     found["copy_gb_s"] = _copy_gb_s(np, threads)
+    session, fed = product("MatMul", SHORT_SIDE)
+    found |= stretch(np, _spans(partial(session.run, None, fed), threads))
     return found
 
 
-def _seconds_a_run(session: Any, fed: dict[str, Any]) -> float:
-    """The median of all runs of a short while."""
+def _seconds_a_run(run: Callable[[], Any], threads: int, seconds: float = SECONDS_EACH) -> float:
+    """Of the processor while it runs: the lowest tenth of the runs, or their processor time a thread if that is less.
+
+    Runs which are longer than a limit lets them be are all stopped on their way: their processor time is not.
+    """
     for _ in range(3):
-        session.run(None, fed)
+        run()
     times: list[float] = []
-    began = time.perf_counter()
-    while time.perf_counter() - began < SECONDS_EACH or len(times) < 10:
+    began, own = time.perf_counter(), time.process_time()
+    while time.perf_counter() - began < seconds or len(times) < 10:
         before = time.perf_counter()
-        session.run(None, fed)
+        run()
         times.append(time.perf_counter() - before)
+    own = time.process_time() - own
     times.sort()
-    return times[len(times) // 2]
+    return min(times[len(times) // 10], own / len(times) / threads)
+
+
+def _spans(run: Callable[[], Any], threads: int) -> list[tuple[float, float]]:
+    """(wall, processor time a thread) of runs without a rest between them, in seconds."""
+    for _ in range(10):
+        run()
+    spans = []
+    wall, own = time.perf_counter(), time.process_time()
+    began = wall
+    while wall - began < SECONDS_OF_PAUSES:
+        run()
+        last_wall, last_own = wall, own
+        wall, own = time.perf_counter(), time.process_time()
+        spans.append((wall - last_wall, (own - last_own) / threads))
+    return spans
+
+
+def stretch(np: Any, spans: list[tuple[float, float]]) -> dict[str, Any]:
+    """{"share", "stretch"} of runs one after the other, of which wall and processor time are known (seconds).
+
+    Each of STRETCHED_MS is laid into the runs at many places, evenly in processor time: where inferences begin.
+    """
+    wall, own = np.array(spans).T * 1e3
+    pause = np.where(wall - own > LEAST_PAUSE_S * 1e3, wall - own, 0.0)
+    own = np.maximum(own, 1e-6)
+    share = float(own.sum() / (own.sum() + pause.sum()))
+    if share > UNLIMITED_SHARE:
+        return {"share": 1.0, "stretch": []}
+    ends = np.cumsum(own)
+    lost = np.cumsum(pause)  # when the work of `ends` is done; a pause lies at the end of its run
+    found = []
+    for length in STRETCHED_MS:
+        if length > ends[-1] / 2:
+            break
+        starts = np.linspace(0, ends[-1] - length, STRETCH_STARTS)
+        before, after = (np.searchsorted(ends, at, side="right") for at in (starts, starts + length))
+        stopped = np.where(after > 0, lost[after - 1], 0.0) - np.where(before > 0, lost[before - 1], 0.0)
+        found.append([round(length, 4), round(length + float(np.percentile(stopped, 90)), 4)])
+    return {"share": round(share, 4), "stretch": found}
 
 
 def _copy_gb_s(np: Any, threads: int) -> float:
@@ -101,15 +160,11 @@ def _copy_gb_s(np: Any, threads: int) -> float:
 
     length = COPY_BYTES // threads
     parts = [(np.zeros(length, np.uint8), np.ones(length, np.uint8)) for _ in range(threads)]
-    times: list[float] = []
     with ThreadPoolExecutor(threads) as pool:
-        began = time.perf_counter()
-        while time.perf_counter() - began < SECONDS_EACH / 2 or len(times) < 3:
-            before = time.perf_counter()
-            list(pool.map(lambda part: np.copyto(part[0], part[1]), parts))
-            times.append(time.perf_counter() - before)
-    times.sort()
-    return round(2 * length * threads / times[len(times) // 2] / 1e9, 2)
+        seconds = _seconds_a_run(
+            lambda: list(pool.map(lambda part: np.copyto(part[0], part[1]), parts)), threads, SECONDS_EACH / 2
+        )
+    return round(2 * length * threads / seconds / 1e9, 2)
 
 
 def cold_read_mb_s(work: Path) -> float | None:
@@ -130,12 +185,12 @@ def cold_read_mb_s(work: Path) -> float | None:
 
 
 # --- two models as bytes: the light client has no onnx to build them with -------------------------------------------
-def product_model(op: str, kinds: tuple[int, int, int], weights: bytes) -> bytes:
-    """x [SIDE, SIDE] times constant weights, as an ONNX file (opset 13); `kinds` of x, weights and result."""
+def product_model(op: str, kinds: tuple[int, int, int], weights: bytes, length: int = SIDE) -> bytes:
+    """x [length, length] times constant weights, as an ONNX file (opset 13); `kinds` of x, weights and result."""
     node = _text(1, "x") + _text(1, "w") + _text(2, "y") + _text(4, op)
-    constant = _number(1, SIDE) + _number(1, SIDE) + _number(2, kinds[1]) + _text(8, "w") + _part(9, weights)
+    constant = _number(1, length) + _number(1, length) + _number(2, kinds[1]) + _text(8, "w") + _part(9, weights)
     graph = _part(1, node) + _text(2, "product") + _part(5, constant)
-    graph += _part(11, _value("x", kinds[0])) + _part(12, _value("y", kinds[2]))
+    graph += _part(11, _value("x", kinds[0], length)) + _part(12, _value("y", kinds[2], length))
     return _number(1, 7) + _part(7, graph) + _part(8, _text(1, "") + _number(2, 13))
 
 
@@ -145,8 +200,8 @@ def _empty() -> bytes:
     return EMPTY_MODEL
 
 
-def _value(name: str, kind: int) -> bytes:
-    side = _part(1, _number(1, SIDE))
+def _value(name: str, kind: int, length: int) -> bytes:
+    side = _part(1, _number(1, length))
     return _text(1, name) + _part(2, _part(1, _number(1, kind) + _part(2, side + side)))
 
 

@@ -57,12 +57,14 @@ def main(task_path: str, result_path: str) -> None:
     warmup = _warm_up(pipeline, task["warmup"])
     warmed = memory()  # the peak is taken here: later only the list of samples grows
     idle_watts = idle_watts_of_packages()
-    cpu_before, wait_before, elapsed_before = _cpu_times(), _waited_ns(), time.perf_counter_ns()
+    cpu_before, wait_before, throttled_before = _cpu_times(), _waited_ns(), throttled_ns()
+    elapsed_before = time.perf_counter_ns()
     own_before, joules_before = time.process_time_ns(), joules()
     samples = _measure(pipeline, task)
     joules_after, own_ns = joules(), time.process_time_ns() - own_before
     elapsed_ns = time.perf_counter_ns() - elapsed_before
     cpu_after, waited_ns = _cpu_times(), _waited_ns() - wait_before
+    throttled = throttled_ns() - throttled_before
     energy = None
     if joules_before is not None and joules_after is not None and idle_watts is not None:
         spent = joules_after - joules_before
@@ -81,7 +83,9 @@ def main(task_path: str, result_path: str) -> None:
         "noise": {
             "steal_share": _share(cpu_before, cpu_after, 7),
             "load_average": os.getloadavg()[0],
-            "waited_share": waited_ns / max(1, elapsed_ns) / max(1, len(task["cpus"])),
+            # A quota belongs to the device: who waits for the next period does not wait for others.
+            "waited_share": max(0, waited_ns - throttled) / max(1, elapsed_ns) / max(1, len(task["cpus"])),
+            "throttled_share": throttled / max(1, elapsed_ns) / max(1, len(task["cpus"])),
         },
         "session_options": {
             "intra_op_num_threads": task["threads"],
@@ -261,6 +265,32 @@ def _waited_ns():
     except (OSError, IndexError, ValueError):
         return 0
     return total
+
+
+CGROUPS, OWN_CGROUPS = "/sys/fs/cgroup", "/proc/self/cgroup"
+
+
+def throttled_ns():
+    """Time for which the quota of this process's cgroup has stopped it; 0 where there is none, or nobody says."""
+    try:
+        with open(OWN_CGROUPS, encoding="utf-8") as file:
+            lines = [line.rstrip("\n").split(":", 2) for line in file]
+        for _, controllers, path in lines:
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            key, unit = ("throttled_time", 1) if controllers else ("throttled_usec", 1000)  # version 1, version 2
+            # In a container the path may be the host's: its own group is then the root of what is mounted.
+            for folder in (path, ""):
+                name = f"{CGROUPS}/{controllers}{folder}/cpu.stat"
+                if not os.path.isfile(name):  # noqa: PTH113 (no pathlib: imports are part of the baseline)
+                    continue
+                with open(name, encoding="ascii") as file:
+                    found = dict(line.split() for line in file)
+                if key in found:
+                    return int(found[key]) * unit
+    except (OSError, ValueError):
+        return 0
+    return 0
 
 
 def _feeds(np, path):

@@ -12,6 +12,7 @@ SHOWN_FLAGS = (
     "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni",
     "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve",
 )  # fmt: skip
+CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 DOT_PRODUCT_FLAGS = {"avx512_vnni", "avx_vnni", "asimddp", "i8mm", "amx_int8"}
 
 
@@ -37,7 +38,7 @@ def profile() -> dict[str, Any]:
     vendor = _cpuinfo("vendor_id", "CPU implementer")
     count = cores()
     return {
-        "name": device_name(processor, vendor, count),
+        "name": device_name(processor, vendor, count, cpu_quota()),
         "processor": processor,
         "vendor": vendor,
         "family": {key: _cpuinfo(key) for key in ("cpu family", "model", "stepping") if _cpuinfo(key)},
@@ -52,14 +53,15 @@ def profile() -> dict[str, Any]:
     }
 
 
-def device_name(processor: str, vendor: str, count: int) -> str:
-    """A slug such as `amd-epyc-2c` or `intel-xeon-platinum-8375c-4c`."""
+def device_name(processor: str, vendor: str, count: int, quota: float | None = None) -> str:
+    """A slug such as `amd-epyc-2c`; with a quota of half a processor `amd-epyc-2c-0.5cpu`, which is another machine."""
     text = re.sub(r"\(.*?\)|@.*|\b(cpu|processor|with radeon.*|\d+-core)\b", " ", processor, flags=re.IGNORECASE)
     words = re.findall(r"[a-z0-9]+", text.lower())
     maker = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}.get(vendor)
     if maker and maker not in words:
         words.insert(0, maker)
-    return "-".join([*words, f"{count}c"]) if words else f"unknown-{count}c"
+    limit = [f"{quota:.2f}".rstrip("0").rstrip(".") + "cpu"] if quota is not None and quota < count else []
+    return "-".join([*(words or ["unknown"]), f"{count}c", *limit])
 
 
 def clock_mhz() -> float | None:
@@ -84,10 +86,27 @@ def container_limits() -> dict[str, str]:
     """The cgroup's limits as the kernel states them; empty where there are none to read."""
     found = {}
     for name in ("memory.max", "cpu.max", "cpuset.cpus.effective"):
-        text = _read(Path("/sys/fs/cgroup") / name)
+        text = _read(CGROUPS / name)
         if text:
             found[name] = text
     return found
+
+
+def cpu_quota() -> float | None:
+    """How many processors' time this process's cgroup is granted; None without a limit."""
+    for line in _read(OWN_CGROUPS).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # In a container the path may be the host's: its own group is then the root of what is mounted.
+        for folder in (CGROUPS / controllers / path.strip("/"), CGROUPS / controllers):
+            text = _read(folder / "cpu.max")  # version 2: "50000 100000", "max 100000"
+            if not text and controllers:
+                text = f"{_read(folder / 'cpu.cfs_quota_us')} {_read(folder / 'cpu.cfs_period_us')}"
+            words = text.split()
+            if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):
+                return int(words[0]) / int(words[1])
+    return None
 
 
 def _cpuinfo(*keys: str) -> str:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from compression_service.engine import runner
-from compression_service.engine.measure import bench, feeds, harness, session
+from compression_service.engine.measure import bench, feeds, harness, machine, session
 from tests.live.hub_process import PROJECT
 
 FOLDER = PROJECT / "compression_service" / "engine" / "measure"
@@ -55,7 +55,90 @@ def test_a_machine_is_measured_in_far_less_than_half_a_minute(tmp_path, monkeypa
     found = bench.measure(tmp_path)
     one = found["threads"]["1"]
     assert found["seconds"] < 30 and min(one[key] for key in ("fp32_gflops", "int8_gops", "copy_gb_s")) > 0
+    assert 0 < one["share"] <= 1 and bool(one["stretch"]) == (one["share"] < 1)
     assert not list(tmp_path.iterdir())
+
+
+def quota(burst_ms: float, pause_ms: float, run_ms: float = 0.05, seconds: float = 3.0) -> list[tuple[float, float]]:
+    """Runs one after the other (wall, processor time in s) where every burst is followed by a pause."""
+    spans, since = [], 0.0
+    for _ in range(int(seconds * 1e3 * burst_ms / (burst_ms + pause_ms) / run_ms)):
+        since += run_ms
+        stopped = pause_ms if since >= burst_ms else 0.0
+        since = 0.0 if stopped else since
+        spans.append(((run_ms + stopped) / 1e3, run_ms / 1e3))
+    return spans
+
+
+def test_a_quota_stretches_what_is_longer_than_its_burst_and_nothing_else():
+    found = bench.stretch(np, quota(burst_ms=2.0, pause_ms=8.0))
+    assert found["share"] == pytest.approx(0.2, rel=0.02)
+    walls = dict(map(tuple, found["stretch"]))
+    for own, wall in walls.items():
+        if own < 0.15:  # less than a tenth of them meet a pause
+            assert wall == own
+        elif own > 0.25:
+            # Whole bursts, and one pause more when a tenth of the places or more begin so late.
+            pauses = {int(own / 2), int(own / 2) + 1}
+            assert any(abs(wall - own - 8 * count) < 0.1 for count in pauses), (own, wall)
+    assert max(walls) > 100 and walls[max(walls)] / max(walls) == pytest.approx(5, rel=0.05)
+
+
+def test_without_pauses_nothing_is_stretched():
+    assert bench.stretch(np, [(5e-5, 5e-5)] * 1000) == {"share": 1.0, "stretch": []}
+    jitter = [(5e-5 + (1e-4 if i % 7 == 0 else 0), 5e-5) for i in range(1000)]
+    assert bench.stretch(np, jitter)["stretch"] == [], "interrupts are no limit"
+
+
+def write_cgroup(tmp_path, monkeypatch, lines: str, files: dict[str, str]):
+    (tmp_path / "own").write_text(lines)
+    for name, text in files.items():
+        path = tmp_path / "groups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for module in (harness, machine):
+        monkeypatch.setattr(module, "OWN_CGROUPS", type(module.OWN_CGROUPS)(tmp_path / "own"))
+        monkeypatch.setattr(module, "CGROUPS", type(module.CGROUPS)(tmp_path / "groups"))
+
+
+V2, V1 = "0::/app\n", "9:name=systemd:/x\n2:cpuacct,cpu:/app\n0::/\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "files", "wanted"),
+    [
+        (V2, {"app/cpu.max": "50000 100000\n"}, 0.5),
+        (V2, {"cpu.max": "150000 100000\n"}, 1.5),  # a container's own group is the root of what it sees
+        (V2, {"app/cpu.max": "max 100000\n"}, None),
+        (V1, {"cpuacct,cpu/app/cpu.cfs_quota_us": "20000", "cpuacct,cpu/app/cpu.cfs_period_us": "100000"}, 0.2),
+        (V1, {"cpuacct,cpu/app/cpu.cfs_quota_us": "-1", "cpuacct,cpu/app/cpu.cfs_period_us": "100000"}, None),
+        (V2, {}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_quota_of_processor_time_is_read_and_belongs_to_the_device_s_name(
+    tmp_path, monkeypatch, lines, files, wanted
+):
+    write_cgroup(tmp_path, monkeypatch, lines, files)
+    assert machine.cpu_quota() == wanted
+    name = machine.device_name("EPYC", "AuthenticAMD", 2, wanted)
+    assert name == ("amd-epyc-2c" if wanted is None else f"amd-epyc-2c-{wanted:g}cpu")
+    assert machine.device_name("EPYC", "AuthenticAMD", 2, 2.0) == "amd-epyc-2c", "a quota of all cores limits nothing"
+
+
+@pytest.mark.parametrize(
+    ("lines", "files", "wanted"),
+    [
+        (V2, {"app/cpu.stat": "usage_usec 5\nnr_throttled 2\nthrottled_usec 7\n"}, 7000),
+        (V2, {"cpu.stat": "usage_usec 5\n"}, 0),
+        (V1, {"cpuacct,cpu/app/cpu.stat": "nr_periods 3\nthrottled_time 4500\n"}, 4500),
+        (V1, {}, 0),
+        ("", {}, 0),
+    ],
+)
+def test_what_a_quota_stopped_is_told_from_what_other_work_took(tmp_path, monkeypatch, lines, files, wanted):
+    write_cgroup(tmp_path, monkeypatch, lines, files)
+    assert harness.throttled_ns() == wanted
 
 
 @pytest.fixture

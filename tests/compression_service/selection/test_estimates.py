@@ -1,6 +1,7 @@
 """Estimates for devices without records: they find the law that made the figures, and say how wrong they are."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from django.utils import timezone
@@ -99,6 +100,59 @@ def test_computing_alone_goes_by_the_ratio_of_speeds():
     assert estimates.latency_ms(Model(), taken, DEVICES["fast"], DEVICES["fast"]) == pytest.approx(2.0)
 
 
+QUOTA = ((0.1, 0.1), (0.19, 0.19), (0.21, 8.21), (2.0, 10.0), (20.0, 100.0))  # 2 ms in 10
+
+
+def limited(speeds):
+    return replace(speeds, stretch=QUOTA)
+
+
+def test_a_quota_stretches_long_inferences_only_and_is_taken_out_again():
+    fast, box = DEVICES["fast"], limited(DEVICES["fast"])
+    short, long = (Taken("v", False, "fast", 1, 0, p90, 1) for p90 in (0.05, 2.0))
+    assert estimates.latency_ms(Model(), short, fast, box) == pytest.approx(0.05)
+    assert estimates.latency_ms(Model(), long, fast, box) == pytest.approx(10.0)
+    there = Taken("v", False, "box", 1, 0, 10.0, 1)
+    assert estimates.latency_ms(Model(), there, box, DEVICES["slow"]) == pytest.approx(20.0), "2 ms, ten times slower"
+    assert estimates.latency_ms(Model(), there, box, limited(DEVICES["slow"])) == pytest.approx(100.0)
+    edge = replace(there, p90_ms=8.5)  # of the curve alone: 0.3 ms or so
+    assert estimates.own_ms(edge, box) < 0.4
+    assert estimates.own_ms(replace(edge, cpu_ms=1.1), box) == 1.1, "the record's own processor time knows better"
+    assert estimates.own_ms(replace(edge, cpu_ms=1.1, threads=2), box) < 0.4, "of two threads it is the sum"
+    assert estimates.own_ms(replace(edge, cpu_ms=1e6), box) < 0.4, "which cannot be"
+
+
+def test_how_many_inferences_meet_a_pause_is_told_by_a_typical_one():
+    fast, box = DEVICES["fast"], limited(DEVICES["fast"])
+    taken = Taken("v", False, "fast", 1, 0, 0.25, 1, cpu_ms=0.205)
+    assert estimates.latency_ms(Model(), taken, fast, box) > 2.0
+    typical = replace(taken, p50_ms=0.18)
+    assert estimates.latency_ms(Model(), typical, fast, box) == pytest.approx(0.205), "nine in ten are over in time"
+    there = replace(typical, device="box", p90_ms=9.0, p50_ms=8.2)
+    assert estimates.latency_ms(Model(), there, box, box) > 2.0, "a p50 which was held up itself says nothing"
+
+
+def test_ratios_to_the_source_are_those_of_processor_time_where_a_device_is_limited():
+    fast, box = DEVICES["fast"], limited(DEVICES["fast"])
+    source, variant = (Taken(name, False, "fast", 1, 0, p90, 1) for name, p90 in (("s", 2.0), ("v", 0.1)))
+    here = Taken("s", False, "box", 1, 0, 10.0, 1)
+    assert estimates.by_sibling(variant, source, here, 1.0, fast, box) == pytest.approx(0.1)
+    assert estimates.by_sibling(variant, source, here) == pytest.approx(0.5), "where nobody knows the limit"
+
+
+def test_calls_and_bytes_are_not_fitted_to_the_noise_of_devices_which_are_alike():
+    rng, same = random.Random(2), {}
+    for name in "abcd":
+        same[name, 1] = Speeds(*(speed * rng.uniform(0.98, 1.02) for speed in (100.0, 300.0, 20.0, 5.0)))
+    taken = [
+        Taken(f"v{number}", False, name, 1, 10**6, 0.03 * 3**number * rng.uniform(0.9, 1.3), 1)
+        for number in range(6)
+        for name in "abcd"
+    ]
+    model = estimates.fit(taken, same)
+    assert (model.calls, model.moves) == (0.0, 0.0) and model.latency_error["p90"] < 0.5
+
+
 @pytest.mark.parametrize(
     "profile",
     [
@@ -139,6 +193,22 @@ def test_a_device_without_records_gets_a_likely_answer_which_says_why(anonymous,
     assert body["figures"]["p90_ms"] == pytest.approx(40.0) and body["figures"]["measured_at"] is None
     assert any("nobody measured how wrong" in reason for reason in body["reasons"])
     assert fit(anonymous, "device=slow&latency=1ms")["answer"] == "none"
+
+
+def test_a_device_with_a_quota_is_estimated_as_it_is_limited(anonymous, family):
+    box = profile(DEVICES["fast"])
+    box["measured"]["threads"]["1"] |= {"share": 0.2, "stretch": [list(point) for point in QUOTA]}
+    record_device("box", box, Device.Origin.SENT)
+    Footprint.objects.update(p50_ms=None)
+    figures = fit(anonymous, "device=box&memory=150MB")["figures"]
+    assert figures["p90_ms"] == pytest.approx(20.0) and figures["throughput_per_s"] == pytest.approx(50.0)
+    for row in Footprint.objects.filter(variant__name="int8"):
+        row.p90_ms = 0.1
+        row.save()
+    Catalogue.objects.update(version=99)
+    figures = fit(anonymous, "device=box&size=100KB")["figures"]
+    assert figures["p90_ms"] == pytest.approx(0.1), "it is over before the quota is"
+    assert figures["throughput_per_s"] == pytest.approx(2000.0), "but endless work gets a fifth of the time"
 
 
 def test_a_device_whose_speeds_nobody_knows_is_not_estimated(anonymous, family):
