@@ -29,6 +29,7 @@ ALONE = {
     "Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Elu", "Selu", "PRelu", "Softplus",
     "QuantizeLinear", "DequantizeLinear", "BatchNormalization", "Add", "Sub", "Mul", "Div", "Cast", "Identity",
 }  # fmt: skip
+BY_CHANNEL = {"BatchNormalization", "QuantizeLinear", "DequantizeLinear"}
 BANDS = (2, 3, 4, 6, 8)
 MOST_TWICE = 0.1  # of the chain's multiplications
 LEAST_SAVED, LEAST_BYTES = 0.1, 256 * 1024
@@ -166,7 +167,11 @@ def _link(node: NodeProto, name: str, constants: dict[str, TensorProto], shapes:
         else:
             kernel = list(graph.attribute(node, "kernel_shape", []))
         window = _window(node, kernel, given[1], made[1])
-    elif node.op_type not in ALONE or given[1] != made[1] or not all(_same_in_rows(constants[one]) for one in others):
+    elif (
+        node.op_type not in ALONE
+        or given[1] != made[1]
+        or not all(_same_in_rows(constants[one], node, len(made[1])) for one in others)
+    ):
         return None
     if window is None:
         return None
@@ -177,8 +182,12 @@ def _link(node: NodeProto, name: str, constants: dict[str, TensorProto], shapes:
     return _Link(node, window, given[1][ROWS], made[1][ROWS], given_bytes, made_bytes, room, count * depth)
 
 
-def _same_in_rows(tensor: TensorProto) -> bool:
-    return len(tensor.dims) < 2 or tensor.dims[-2] == 1
+def _same_in_rows(tensor: TensorProto, node: NodeProto, rank: int) -> bool:
+    """Whether a constant which a node of ALONE reads says the same for every row."""
+    if node.op_type in BY_CHANNEL:
+        return math.prod(tensor.dims) == 1 or graph.attribute(node, "axis", 1) == 1
+    behind = rank - ROWS  # counted from the end, as broadcasting does
+    return len(tensor.dims) < behind or tensor.dims[-behind] == 1
 
 
 def _window(node: NodeProto, kernel: list[int], given: tuple[int, ...], made: tuple[int, ...]) -> _Window | None:

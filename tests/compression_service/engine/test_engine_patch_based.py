@@ -107,5 +107,31 @@ def test_a_value_which_is_asked_for_stays_whole():
         patch_based.apply(model, {}, PassContext())
 
 
+def sequence(constant):
+    """A convolution along one axis, where the last axis is the one of rows."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[2, 2]), helper.make_node("Mul", ["c", "by"], ["m"]),
+        helper.make_node("MaxPool", ["m"], ["p"], kernel_shape=[4], strides=[4]),
+        helper.make_node("Softmax", ["p"], ["y"]),
+    ]  # fmt: skip
+    by = numpy_helper.from_array(rng.standard_normal(constant).astype(np.float32), "by")
+    weights = [models._weights(rng, "w", 32, 4, 5), by]
+    return models.model(nodes, [models._value("x", [1, 4, 8192])], [free("y", 3)], weights)
+
+
+@pytest.mark.parametrize(("constant", "layers"), [((), 3), ((32, 1), 3), ((1,), 3), ((8192,), 0), ((1, 8192), 0)])
+def test_of_a_sequence_only_what_is_the_same_along_it_is_cut(constant, layers):
+    model = sequence(constant)
+    x = np.random.default_rng(1).standard_normal((1, 4, 8192)).astype(np.float32)
+    if not layers:  # the convolution alone would leave its large result whole
+        with pytest.raises(NotApplicableError):
+            patch_based.apply(model, {}, PassContext())
+        return
+    outcome = patch_based.apply(model, {}, PassContext())
+    assert outcome.params["layers"] == layers
+    assert np.array_equal(run(model, x=x), run(outcome.model, x=x))
+
+
 def test_networks_without_convolutions_are_left_alone():
     assert "No chain of convolutions" in (patch_based.verdict(graph.normalise(models.mlp())) or "")
