@@ -31,7 +31,7 @@ SECONDS_EACH = 0.8
 SECONDS_OF_PAUSES = 3.0
 COPY_BYTES = 128 * 1024 * 1024  # beyond every cache that is common
 READ_BYTES = 64 * 1024 * 1024
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 _FLOAT, _UINT8, _INT8, _INT32 = 1, 2, 3, 6  # of onnx.TensorProto.DataType
 
 
@@ -54,7 +54,12 @@ def measure(work: Path) -> dict[str, Any]:
 
 def _in_fresh_process(work: Path, threads: int) -> dict[str, Any]:
     argv = [sys.executable, "-m", f"{__package__}.bench", str(work), str(threads)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, errors="replace", timeout=PATIENCE_S)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, errors="replace", timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(
+            f"The machine is too busy to be measured: nothing came of it in {PATIENCE_S:g} s."
+        ) from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise RuntimeError(f"The machine could not be measured: {lines[-1][:200] if lines else 'no message'}")

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from compression_service.engine import runner
+from compression_service.engine.inputs import Request
 from compression_service.engine.measure import bench, feeds, harness, machine, session
+from compression_service.engine.measuring import measure
 from tests.live.hub_process import PROJECT
 
 FOLDER = PROJECT / "compression_service" / "engine" / "measure"
@@ -57,6 +59,16 @@ def test_a_machine_is_measured_in_far_less_than_half_a_minute(tmp_path, monkeypa
     assert found["seconds"] < 30 and min(one[key] for key in ("fp32_gflops", "int8_gops", "copy_gb_s")) > 0
     assert 0 < one["share"] <= 1 and bool(one["stretch"]) == (one["share"] < 1)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_machine_which_is_too_busy_is_said_to_be_and_costs_no_records(tmp_path, monkeypatch, mlp_task):
+    monkeypatch.setattr(bench, "PATIENCE_S", 0.01)
+    with pytest.raises(RuntimeError, match="too busy to be measured"):
+        bench.measure(tmp_path)
+    said = []
+    taken = measure(mlp_task | {"bench": True}, Request(), tmp_path / "work", lambda _done, words: said.append(words))
+    assert taken["records"] and "measured" not in taken["device"]
+    assert any("too busy" in words for words in said)
 
 
 def quota(burst_ms: float, pause_ms: float, run_ms: float = 0.05, seconds: float = 3.0) -> list[tuple[float, float]]:
@@ -139,6 +151,13 @@ def test_the_quota_of_processor_time_is_read_and_belongs_to_the_device_s_name(
 def test_what_a_quota_stopped_is_told_from_what_other_work_took(tmp_path, monkeypatch, lines, files, wanted):
     write_cgroup(tmp_path, monkeypatch, lines, files)
     assert harness.throttled_ns() == wanted
+
+
+@pytest.fixture
+def mlp_task(tmp_path):
+    models.saved(models.mlp(), tmp_path / "source" / "model.onnx")
+    source = {"root": str(tmp_path / "source"), "components": [{"name": "model", "path": "model.onnx"}]}
+    return {"source": source, "variants": [], "seconds": 0.05, "seconds_cap": 0.05, "threads": [1]}
 
 
 @pytest.fixture
