@@ -18,7 +18,6 @@ import psutil
 from tests.live.hub_process import CLIENT_TOOL, PROJECT, Hub, is_web
 
 MEMORY = 9  # so many undisturbed runs of an act say how long it takes now
-_SOON = {"HF_XET_CLIENT_RETRY_BASE_DELAY": "200ms"}  # its own 3 s, doubled each time, are spent on nothing
 
 
 class Aim:
@@ -82,11 +81,11 @@ class Forks:
 
 
 class Client:
-    """The stock client in one process which stays, so that a push is killed and not its start."""
+    """The stock client in one process which stays, so that a push is killed (or timed) and not its start."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, **environment: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(CLIENT_TOOL), "--stay"], env=hub.client_environment() | _SOON, text=True,
+            [sys.executable, str(CLIENT_TOOL), "--stay"], env=hub.client_environment() | environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import psutil
 
+from tests.benchmarks.killable import Client, timed
 from tests.benchmarks.sink import Sink
 from tests.live.hub_process import Hub
 
 SIZE_MB = int(os.environ.get("BENCHMARK_FILE_MB", "200"))
 MB = 1024 * 1024
+TURNS = 5
 _PUSH = (
     "import sys; from huggingface_hub import HfApi; api = HfApi(); api.create_repo(sys.argv[1], exist_ok=True);"
     "api.upload_file(path_or_fileobj=sys.argv[2], path_in_repo='large.bin', repo_id=sys.argv[1])"
@@ -50,7 +53,29 @@ def run(database: str, hub: Hub) -> None:
             kept = "whole" if how == "LFS" else "xorbs"
             _line(database, f"one download of what lies as {kept}", took, f"{yardstick / took:.2f}")
             _forget(hub, repo)
+            _warm(database, hub, folder, how, disable)
         _line(database, "memory of the web processes, before and after", before / MB, f"{_memory(hub) / MB:.0f} MB")
+
+
+def _warm(database: str, hub: Hub, folder: Path, how: str, disable: str) -> None:
+    """Pushes of other bytes each time by a client which runs already, in turns with the yardstick."""
+    path, repo = folder / "warm.bin", f"alice/warm-{how.lower()}"
+    client = Client(hub, HF_HUB_DISABLE_XET=disable)
+    try:
+        assert client.call("create_repo", repo_id=repo)
+        ours, yardstick = [], []
+        for number in range(TURNS + 1):
+            path.write_bytes(os.urandom(SIZE_MB * MB))
+            yardstick.append(_seconds(lambda: _copy_and_hash(path, folder / "copy")))
+            call = {"path_or_fileobj": str(path), "path_in_repo": f"{number}.bin", "repo_id": repo}
+            done, took = timed(lambda call=call: client.call("upload_file", **call))
+            assert done, "the push failed"
+            ours.append(took)
+    finally:
+        client.close()
+    mine, theirs = statistics.median(ours[1:]), statistics.median(yardstick[1:])  # the first one warms up
+    _line(database, f"push by {how}, the client being warm: median of {TURNS}", mine, f"{theirs / mine:.2f}")
+    _forget(hub, repo)
 
 
 def _copy_and_hash(path: Path, copy: Path) -> None:
