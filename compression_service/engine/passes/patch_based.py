@@ -78,22 +78,16 @@ class _Choice:
 
 
 def verdict(model: ModelProto) -> str | None:
-    """Why the pass has nothing to do, None when it may apply."""
+    """Why the pass has nothing to do, None when it applies."""
     if graph.opset(model) < SLICE_INPUT_OPSET or not ({"Conv", "QLinearConv"} & set(graph.operators(model))):
         return NOTHING
-    return None
+    return None if _best(model) else NOTHING
 
 
 def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> PassOutcome:
     """The same numbers, the first layers in bands. Raises NotApplicableError where it would not pay."""
     model = graph.normalise(model)
-    best: _Choice | None = None
-    for source, chain, behind in _chains(model):
-        for end in range(1, len(chain) + 1):
-            for count in BANDS:
-                found = _choice(source, chain, end, behind, count)
-                if found and (best is None or found.saved > 1.05 * best.saved):
-                    best = found
+    best = _best(model)
     if best is None:
         raise NotApplicableError(NOTHING)
     written = _written(model, best)
@@ -104,6 +98,18 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
         f" {best.before / 1e6:.2f} MB of values at a time become {(best.before - best.saved) / 1e6:.2f} MB"
     )
     return PassOutcome(written, changed, params | {"bands": len(best.bands), "layers": len(best.links)})
+
+
+def _best(model: ModelProto) -> _Choice | None:
+    """What saves most, of about as much the shortest chain in the fewest bands; None where nothing pays."""
+    best: _Choice | None = None
+    for source, chain, behind in _chains(model):
+        for end in range(1, len(chain) + 1):
+            for count in BANDS:
+                found = _choice(source, chain, end, behind, count)
+                if found and (best is None or found.saved > 1.05 * best.saved):
+                    best = found
+    return best
 
 
 def _choice(source: str, chain: list[_Link], end: int, behind: int, count: int) -> _Choice | None:
