@@ -74,11 +74,13 @@ def web(settings):
 ])  # fmt: skip
 def test_a_web_which_takes_no_connections_is_ended(web, settings, capsys, listens, deaf_s, started_s, ends):
     listener = _Listener(web)
+    web.failures = 5
     listener.heard_at, web.started_at = time.monotonic() - deaf_s, time.monotonic() - started_s
     with socket.socket() as server:
         if listens:
             server.bind((settings.FITHUB_HOST, settings.FITHUB_PORT))
             server.listen(1)
         listener.look()
+    assert web.failures == (0 if listens else 5)
     assert web.process.poll() == (-signal.SIGKILL if ends else None)
     assert ("nobody took connections" in capsys.readouterr().err) == ends

@@ -124,6 +124,7 @@ class _Listener:
         self.looked_at = now
         if _takes_connections():
             self.heard_at = now
+            self.web.failures = 0  # what served is no program which can not start, however often it is killed
         process = self.web.process
         if process is None or now - max(self.heard_at, self.web.started_at) < DEAF_S:
             return
