@@ -10,9 +10,9 @@ from models_registry.storage.blobstore import blob_store
 from models_registry.storage.models import Blob, Damage
 from models_registry.storage.services import blob_key, read_range
 from models_registry.upkeep.verifying import touched_by, verify
-from models_registry.xet.models import Xorb
+from models_registry.xet.models import Xorb, XorbSender
 from models_registry.xet.services import xorb_key
-from tests.factories import api_commit, push, store
+from tests.factories import api_commit, make_user, push, store
 from tests.models_registry.upkeep.checks import expect_whole
 from tests.models_registry.xet.test_cas import FILES, HASH, send, send_shard, token_of
 from tests.models_registry.xet.test_dedupe import ask
@@ -76,3 +76,11 @@ def test_a_run_with_little_time_goes_on_later(model):
     done = verify(seconds=0)
     assert not done.complete and done.objects == 0
     assert verify().objects == 3 and not Blob.objects.filter(verified_at=None).exists() and not Xorb.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_xorb_whose_sender_died_before_its_bytes_came_is_no_damage(data_folder):
+    Xorb.objects.create(hash="a" * 64, size_bytes=5, index=b"")
+    assert not verify().damaged and not Damage.objects.exists()
+    XorbSender.objects.create(xorb_id="a" * 64, user=make_user("ann"))
+    assert verify().damaged == {f"xorbs/{'a' * 64}": "its bytes are gone"}
