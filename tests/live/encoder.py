@@ -81,3 +81,11 @@ def expected(hub: Hub, repo: str, commit: str, graph: str, folder: Path) -> np.n
     (output,) = session.run(None, {name: np.array([values], dtype=np.int64) for name, values in feeds.items()})
     assert isinstance(output, np.ndarray)
     return output
+
+
+def push_encoder(hub: Hub, folder: Path, repo: str) -> str:
+    """Write the encoder, push it, and wait until its family is there; returns the repository."""
+    hub.push(repo, write_encoder(folder))
+    family = hub.wait_family(repo)
+    assert family["source"]["status"] == "ready", family["source"]
+    return repo

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import skip_or_fail
 from tests.live.conftest import client_python
-from tests.live.encoder import TEXT, expected, write_encoder
+from tests.live.encoder import TEXT, expected, push_encoder
 from tests.live.hub_process import PROJECT, Hub
 
 pytestmark = pytest.mark.live
@@ -44,10 +44,7 @@ def python() -> str:
 
 @pytest.fixture(scope="module")
 def encoder(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> str:
-    hub.push(REPO, write_encoder(tmp_path_factory.mktemp("encoder")))
-    family = hub.wait_family(REPO)
-    assert family["source"]["status"] == "ready", family["source"]
-    return REPO
+    return push_encoder(hub, tmp_path_factory.mktemp("encoder"), REPO)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import skip_or_fail
 from tests.live.conftest import node_package
-from tests.live.encoder import TEXT, expected, write_encoder
+from tests.live.encoder import TEXT, expected, push_encoder
 from tests.live.hub_process import PROJECT, Hub
 
 pytestmark = pytest.mark.live
@@ -31,10 +31,7 @@ def folder() -> Path:
 
 @pytest.fixture(scope="module")
 def encoder(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> str:
-    hub.push(REPO, write_encoder(tmp_path_factory.mktemp("encoder")))
-    family = hub.wait_family(REPO)
-    assert family["source"]["status"] == "ready", family["source"]
-    return REPO
+    return push_encoder(hub, tmp_path_factory.mktemp("encoder"), REPO)
 
 
 def run(folder: Path, hub: Hub, budget: str) -> "subprocess.CompletedProcess[str]":
