@@ -267,7 +267,7 @@ def test_packs_which_lie(git, folder, model, alice, monkeypatch) -> None:
     beyond = varint(4) + varint(9) + b"\x90\x09"
     for pack, said in (
         (b"", "damaged"),
-        (good[:-1] + b"x", "damaged"),
+        (good[:-1] + bytes([good[-1] ^ 1]), "damaged"),
         (good[: len(good) // 2], "damaged"),
         (make_pack(entry(3, b"abc", size=2)), "damaged"),
         (make_pack(entry(3, b"abc", size=4)), "damaged"),
