@@ -241,6 +241,8 @@ def normalise(model: ModelProto) -> ModelProto:
     IR versions before 4 list initializers among the inputs, where a runtime may not fold them. value_info goes:
     it is wrong as soon as a type changes, and torch's dynamo exporter leaves some that stop shape inference.
     """
+    from compression_service.engine import folding  # which reads graphs by this module
+
     copy = ModelProto()
     copy.CopyFrom(model)
     for graph in graphs(copy):
@@ -251,7 +253,7 @@ def normalise(model: ModelProto) -> ModelProto:
             graph.input.extend(inputs)
         del graph.value_info[:]
         _constants_to_initializers(graph)
-    _fold(copy)
+    folding.fold(copy)
     copy.ir_version = lowest_ir(copy)
     return copy
 
@@ -268,71 +270,7 @@ def _constants_to_initializers(graph: GraphProto) -> None:
         initializer = graph.initializer.add()
         initializer.CopyFrom(tensor)
         initializer.name = node.output[0]
-    if len(remaining) != len(graph.node):
-        copies = [NodeProto.FromString(node.SerializeToString()) for node in remaining]
-        del graph.node[:]
-        graph.node.extend(copies)
-
-
-# Operators which only rearrange: folding them never makes a file larger than its constants together.
-FOLDED = ("Identity", "Reshape", "Transpose", "Slice", "Concat", "Squeeze", "Unsqueeze")
-
-
-def _fold(model: ModelProto) -> None:
-    """Compute what is made of constants by rearranging alone: exporters hand weights over through such nodes."""
-    for scope in scopes(model.graph):
-        remaining: list[NodeProto] = []
-        renamed: dict[str, str] = {}
-        outputs = {value.name for value in scope.graph.output}
-        for node in scope.graph.node:
-            made = None
-            if node.op_type in FOLDED and node.domain in MAIN_DOMAINS and node.output[0] not in outputs:
-                same = scope.find(node.input[0]) if node.op_type == "Identity" else None
-                if same is not None:  # torch's exporter writes equal weights once: they stay one tensor
-                    renamed[node.output[0]] = renamed.get(node.input[0], node.input[0])
-                    scope.initializers[node.output[0]] = same
-                    continue
-                made = _folded(node, scope, model)
-            if made is None:
-                remaining.append(node)
-                continue
-            tensor = numpy_helper.from_array(np.ascontiguousarray(made), node.output[0])
-            scope.graph.initializer.append(tensor)
-            scope.initializers[tensor.name] = tensor
-        if len(remaining) != len(scope.graph.node):
-            copies = [NodeProto.FromString(node.SerializeToString()) for node in remaining]
-            del scope.graph.node[:]
-            scope.graph.node.extend(copies)
-        if renamed:
-            _rename_inputs(scope.graph, renamed)
-    drop_unused_initializers(model)
-
-
-def _rename_inputs(graph: GraphProto, renamed: dict[str, str]) -> None:
-    for one in graphs_below(graph):
-        for node in one.node:
-            node.input[:] = [renamed.get(name, name) for name in node.input]
-        for value in one.output if one is not graph else ():
-            value.name = renamed.get(value.name, value.name)
-
-
-def _folded(node: NodeProto, scope: Scope, model: ModelProto) -> np.ndarray | None:
-    given = {name: scope.find(name) for name in node.input if name}
-    if not given or any(t is None or t.data_location == TensorProto.EXTERNAL for t in given.values()):
-        return None
-    arrays: dict[str, Any] = {name: numpy_helper.to_array(t) for name, t in given.items() if t is not None}
-    if any(array.dtype == object for array in arrays.values()):
-        return None
-    from onnx.reference import ReferenceEvaluator
-
-    values = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in arrays]
-    result = helper.make_tensor_value_info(node.output[0], TensorProto.UNDEFINED, None)
-    single = helper.make_graph([node], "fold", values, [result])
-    try:
-        folded = ReferenceEvaluator(helper.make_model(single, opset_imports=model.opset_import)).run(None, arrays)
-    except Exception:  # an operator version that the evaluator does not know stays as it is
-        return None
-    return np.asarray(next(iter(folded)))
+    keep_nodes(graph, remaining)
 
 
 def lowest_ir(model: ModelProto) -> int:
@@ -388,6 +326,24 @@ def names_used(model: ModelProto) -> Counter[str]:
     for graph in graphs(model):
         counted.update(value.name for value in graph.output)
     return counted
+
+
+def keep_nodes(graph: GraphProto, kept: list[NodeProto]) -> None:
+    """Take out all nodes of a graph but these, which keep their order."""
+    if len(kept) != len(graph.node):
+        copies = [NodeProto.FromString(node.SerializeToString()) for node in kept]
+        del graph.node[:]
+        graph.node.extend(copies)
+
+
+def drop_unused(model: ModelProto) -> None:
+    """Remove nodes and initializers which nothing reads any more."""
+    left = -1
+    while left != (left := sum(len(graph.node) for graph in graphs(model))):
+        used = names_used(model)
+        for graph in graphs(model):
+            keep_nodes(graph, [node for node in graph.node if any(used[name] for name in node.output)])
+    drop_unused_initializers(model)
 
 
 def drop_unused_initializers(model: ModelProto) -> None:

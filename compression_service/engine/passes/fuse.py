@@ -63,11 +63,11 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
         replace_nodes(scope.graph, replacements)
     if counts["gelu"]:
         graph.require_domain(model, "com.microsoft")
-    _drop_unused(model)
+    graph.drop_unused(model)
     absorbed = absorb(model, names)
     if not sum(counts.values()) + absorbed:
         raise NotApplicableError(NOTHING)
-    _drop_unused(model)
+    graph.drop_unused(model)
     done = [
         (counts["lookup"], "product with a one-hot matrix", " made a look-up"),
         (absorbed, "table", " with what follows it taken in"),
@@ -93,14 +93,3 @@ def _keeps_everything(node: NodeProto, pattern: Pattern, shapes: Shapes, opset: 
         if end < EVERYTHING and not (whole and end >= whole):
             return False
     return True
-
-
-def _drop_unused(model: ModelProto) -> None:
-    """Take out nodes and weights which nothing reads any more."""
-    left = -1
-    while left != (left := sum(len(one.node) for one in graph.graphs(model))):
-        used = graph.names_used(model)
-        for one in graph.graphs(model):
-            unread = (index for index, node in enumerate(one.node) if not any(used[name] for name in node.output))
-            replace_nodes(one, {index: [] for index in unread})
-    graph.drop_unused_initializers(model)
