@@ -181,9 +181,10 @@ def _link(node: NodeProto, name: str, constants: dict[str, TensorProto], shapes:
         return None
     if window is None:
         return None
-    count, room = math.prod(made[1]), 0
-    if node.op_type == "QLinearConv":  # onnxruntime keeps 32-bit sums, and a pointer to whatever a kernel sees
-        room = 4 * count + (POINTER_BYTES * math.prod([*made[1][ROWS:], *kernel]) if math.prod(kernel) > 1 else 0)
+    count = math.prod(made[1])
+    room = _sums_bytes(node, count)
+    if room and math.prod(kernel) > 1:  # beside them onnxruntime keeps a pointer to whatever a kernel sees
+        room += POINTER_BYTES * math.prod([*made[1][ROWS:], *kernel])
     given_bytes, made_bytes = (int(math.prod(dims) * graph.item_bytes(kind)) for kind, dims in (given, made))
     return _Link(node, window, given[1][ROWS], made[1][ROWS], given_bytes, made_bytes, room, count * depth)
 
@@ -208,14 +209,20 @@ def _window(node: NodeProto, kernel: list[int], given: tuple[int, ...], made: tu
     return _Window(seen, stride, pads[0], pads[axes]) if fits else None
 
 
+def _sums_bytes(node: NodeProto, count: int) -> int:
+    """Bytes of the 32-bit sums which an integer convolution keeps of `count` values that it makes."""
+    return 4 * count if node.op_type == "QLinearConv" else 0
+
+
 def _known_bytes(node: NodeProto, shapes: Shapes) -> int:
     """Bytes of what a node reads and makes, as far as shapes are known."""
     total = 0
     for name in dict.fromkeys([*node.input, *node.output]):
         kind, dims = shapes.get(name, (0, []))
         if kind and dims and all(dims[1:]):
-            each = 4 if node.op_type == "QLinearConv" and name in node.output else 0
-            total += int(np.prod(dims[1:]) * (graph.item_bytes(kind) + each))
+            count = math.prod(dims[1:])
+            total += int(count * graph.item_bytes(kind))
+            total += _sums_bytes(node, count) if name in node.output else 0
     return total
 
 
