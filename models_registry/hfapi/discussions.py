@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from models_registry.accounts.policies import can_read_files
-from models_registry.community.discussions import attachments, pulls, services
+from models_registry.community.discussions import attachments, merging, pulls, services
 from models_registry.community.discussions.models import Discussion, Event, Kind
 from models_registry.community.discussions.rendering import HIDDEN, render_comment
 from models_registry.errors import BadRequest
@@ -158,7 +158,7 @@ class Merge(DiscussionView):
         comment = data.get("comment") or ""
         if not isinstance(comment, str):
             raise BadRequest("The field 'comment' must be a text.")
-        oid = pulls.merge(self.actor, found, comment)
+        oid = merging.merge(self.actor, found, comment)
         return Response({"success": True, "mergeCommitId": oid, "num": found.number, "status": found.status})
 
 
@@ -170,7 +170,7 @@ class Update(DiscussionView):
         if keep not in (None, *KEEP):
             raise BadRequest(f"The field 'keep' must be {' or '.join(KEEP)}.")
         pull = pulls.find_pull_request(found.repository, found.number)
-        return Response({"commitOid": pulls.bring_up_to_date(self.actor, pull, KEEP[keep] if keep else None)})
+        return Response({"commitOid": merging.bring_up_to_date(self.actor, pull, KEEP[keep] if keep else None)})
 
 
 class Uploads(HubView):

@@ -1,4 +1,4 @@
-"""Acts on pull requests: open, commit to, merge; and what one changes."""
+"""Acts on pull requests: open, commit to; and what one changes. Merging is `merging.py`."""
 
 import logging
 import re
@@ -8,17 +8,15 @@ from typing import Literal
 
 from django.core.cache import cache
 from django.db import transaction
-from dulwich.objects import Blob, ShaFile
 
 from models_registry.accounts.actors import Actor
-from models_registry.accounts.policies import can_merge, can_open_pull_request, can_push_to_pull_request, can_write
-from models_registry.cards.services import CARD, refuse_bad_card
+from models_registry.accounts.policies import can_open_pull_request, can_push_to_pull_request, can_write
 from models_registry.community.discussions import events, services
 from models_registry.community.discussions.models import PULL_REFS, Discussion, Kind, Status
 from models_registry.community.discussions.offers import take_up
-from models_registry.errors import BadRequest, Conflict, Forbidden, GatedRepo, HeadMoved, NotFound, RevisionNotFound
+from models_registry.errors import Conflict, Forbidden, GatedRepo, NotFound, RevisionNotFound
 from models_registry.repos import git_objects as git
-from models_registry.repos.commits import MOVED, AddContent, AddFile, Operation, advance, make_commit, write_commit
+from models_registry.repos.commits import AddContent, AddFile, Operation, write_commit
 from models_registry.repos.merges import History, Merged, RepositoryObjects, merge_trees
 from models_registry.repos.models import Ref, Repository
 from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, branch_head, commit_at, resolve_revision
@@ -27,8 +25,6 @@ from models_registry.repos.services import require_write
 logger = logging.getLogger(__name__)
 _PULL = re.compile(r"refs/pr/([1-9]\d{0,8})")
 _SHA = re.compile(r"[0-9a-fA-F]{7,40}")
-_TRIES = 3  # of a merge whose branches move while it is worked out
-_LISTED_COMMITS = 50
 _DAY_S = 24 * 3600
 
 
@@ -73,7 +69,7 @@ def state_of(pull: Discussion) -> PullState:
     if pull.status == Status.MERGED:
         target, head = commit_at(repository, pull.merge_oid).parents[:2]
     else:
-        head, target = _heads(pull)
+        head, target = heads_of(pull)
     head = head or pull.base_oid
     if target is None:
         return PullState(head, pull.base_oid, None, ())
@@ -81,7 +77,8 @@ def state_of(pull: Discussion) -> PullState:
     known = cache.get(key)
     if known is None:
         base = _base(pull, target, head)
-        conflicts = () if pull.status == Status.MERGED else tuple(_merge(repository, base, target, head).conflicts)
+        is_merged = pull.status == Status.MERGED
+        conflicts = () if is_merged else tuple(merged_trees(repository, base, target, head).conflicts)
         known = (base, conflicts)
         cache.set(key, known, _DAY_S)
     return PullState(head, known[0], target, known[1])
@@ -186,120 +183,9 @@ def commit_to(
         return _write(actor, pull, operations, title, description, parent)
 
 
-# --- merging ------------------------------------------------------------------------------------------------------
-def merge(actor: Actor, pull: Discussion, text: str = "") -> str:
-    """Merge into the branch by a commit with both as parents; returns its oid.
-
-    Raises Conflict (409, with the list `filesWithConflicts`) when both sides changed the same; BadRequest for drafts
-    and for what changes nothing.
-    """
-    services.require_discuss(actor, pull.repository)
-    if not can_merge(actor, pull.repository):
-        raise Forbidden(f"Only who may write to {pull.repository.full_name} may merge pull request {pull.number}.")
-    text = services.check_comment(text) if text.strip() else ""
-    for _ in range(_TRIES):
-        # Worked out before the lock is taken: others go on committing meanwhile.
-        _require_mergeable(pull)
-        ready = _worked_out(pull, state_of(pull))
-        with transaction.atomic():
-            services.lock(pull)
-            _require_mergeable(pull)
-            if _heads(pull) == (ready.state.head, ready.state.target):
-                return _land(actor, pull, ready, text)
-    # The branch never stands still: then under the lock.
-    with transaction.atomic():
-        services.lock(pull)
-        _require_mergeable(pull)
-        return _land(actor, pull, _worked_out(pull, state_of(pull)), text)
-
-
-def _require_mergeable(pull: Discussion) -> None:
-    if not pull.is_pull_request:
-        raise BadRequest(f"Discussion {pull.number} is no pull request: there is nothing to merge.")
-    if pull.status == Status.DRAFT:
-        raise BadRequest(f"Pull request {pull.number} is a draft: publish it (set its status to open), then merge it.")
-    if pull.is_over:
-        raise Conflict(f"Pull request {pull.number} is {pull.status} already.")
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A merge which only has to be written."""
-
-    state: PullState
-    merged: Merged
-    message: str
-
-
-def _worked_out(pull: Discussion, state: PullState) -> _Ready:
-    if state.target is None:
-        raise Conflict(
-            f"The branch {pull.target.removeprefix(HEADS)} is gone: pull request {pull.number} can not merge."
-        )
-    if state.is_empty:
-        raise BadRequest(f"Pull request {pull.number} changes nothing: push a commit to {pull.ref} first.")
-    merged = _merge(pull.repository, state.base, state.target, state.head)
-    if merged.conflicts:
-        raise _conflict(pull, merged)
-    _check_card(pull.repository, merged)
-    return _Ready(state, merged, _message(pull, state))
-
-
-def _land(actor: Actor, pull: Discussion, ready: _Ready, text: str) -> str:
-    repository = pull.repository
-    row = Ref.objects.get(repository=repository, name=pull.target)
-    tree, objects = _tree(ready.merged)
-    made = make_commit(tree, [row.oid, ready.state.head], actor.name, ready.message)
-    oid = advance(repository, pull.target, row, made, objects)
-    pull.merge_oid = oid
-    pull.save(update_fields=["merge_oid"])
-    if text:
-        services.add_comment(actor, pull, text)
-    services.set_status(actor, pull, Status.MERGED)
-    logger.info("merged %s of %s as %s by %s", pull.ref, repository.path, oid, actor.name)
-    return oid
-
-
-def bring_up_to_date(actor: Actor, pull: Discussion, keep: Literal["ours", "theirs"] | None = None) -> str:
-    """Merge the branch into the pull request's ref; returns the new commit's oid.
-
-    Args:
-        keep: for files which both sides changed: the pull request's own (`ours`) or the branch's (`theirs`).
-
-    Raises Conflict with `filesWithConflicts`, BadRequest when there is nothing new, HeadMoved.
-    """
-    require_push(actor, pull)
-    repository = pull.repository
-    state = state_of(pull)
-    branch = pull.target.removeprefix(HEADS)
-    if state.target is None:
-        raise Conflict(f"The branch {branch} is gone.")
-    if state.target == state.base:
-        raise BadRequest(f"Pull request {pull.number} holds all of {branch} already.")
-    merged = _merge(repository, state.base, state.head, state.target, keep)
-    if merged.conflicts:
-        raise _conflict(pull, merged)
-    _check_card(repository, merged)
-    with transaction.atomic():
-        services.lock(pull)
-        require_push(actor, pull)
-        if _heads(pull) != (state.head, state.target):
-            raise HeadMoved(MOVED)
-        row = Ref.objects.get(repository=repository, name=pull.ref)
-        tree, objects = _tree(merged)
-        made = make_commit(tree, [state.head, state.target], actor.name, f"Merge {branch} into {pull.ref}")
-        return advance(repository, pull.ref, row, made, objects)
-
-
 def commits_of(pull: Discussion, state: PullState) -> list[git.CommitInfo]:
     """What a pull request brings, oldest first."""
     return History(pull.repository).ahead(state.head, state.target or state.base)
-
-
-def _message(pull: Discussion, state: PullState) -> str:
-    """The title with the number; below it, the commits which come with it."""
-    lines = [f"- {commit.title} ({commit.oid})" for commit in commits_of(pull, state)[:_LISTED_COMMITS]]
-    return f"{pull.title} (#{pull.number})\n\n" + "\n".join(lines)
 
 
 def _require_open(actor: Actor, repository: Repository) -> None:
@@ -352,7 +238,8 @@ def _parent(actor: Actor, repository: Repository, parent: str, head: str) -> str
     return resolve_revision(actor, repository, parent)
 
 
-def _heads(pull: Discussion) -> tuple[str | None, str | None]:
+def heads_of(pull: Discussion) -> tuple[str | None, str | None]:
+    """The heads of the pull request and of its branch; None where one is gone."""
     rows = Ref.objects.filter(repository=pull.repository, name__in=(pull.ref, pull.target)).values_list("name", "oid")
     heads = dict(rows)
     return heads.get(pull.ref), heads.get(pull.target)
@@ -365,37 +252,9 @@ def _base(pull: Discussion, target: str, head: str) -> str:
     return History(pull.repository).merge_base(target, head) or pull.base_oid
 
 
-def _merge(
+def merged_trees(
     repository: Repository, base: str, ours: str, theirs: str, keep: Literal["ours", "theirs"] | None = None
 ) -> Merged:
+    """Three commits' trees as one; `keep` settles what both sides changed."""
     old, mine, yours = (commit_at(repository, oid).tree for oid in (base, ours, theirs))
     return merge_trees(RepositoryObjects(repository), old, mine, yours, keep)
-
-
-def _tree(merged: Merged) -> tuple[str, list[ShaFile]]:
-    if merged.tree is not None:
-        return merged.tree, merged.objects
-    empty = git.make_tree([])
-    return empty.id.decode(), [*merged.objects, empty]
-
-
-def _conflict(pull: Discussion, merged: Merged) -> Conflict:
-    more = f" and {len(merged.conflicts) - 5} more" if len(merged.conflicts) > 5 else ""
-    return Conflict(
-        f"Pull request {pull.number} conflicts with {pull.target.removeprefix(HEADS)} in "
-        f"{', '.join(merged.conflicts[:5])}{more}: bring {pull.ref} up to date, choosing a side, then merge.",
-        {"filesWithConflicts": merged.conflicts},
-    )
-
-
-def _check_card(repository: Repository, merged: Merged) -> None:
-    """Two cards which were right can make one which is not: the same gate as for a commit."""
-    card = next((item for item in _root_of(merged.tree, merged.objects) if item.name == CARD), None)
-    made = {item.id.decode(): item for item in merged.objects if isinstance(item, Blob)}
-    if card is not None and card.oid in made:
-        refuse_bad_card(CARD, made[card.oid].as_raw_string(), repository.kind)
-
-
-def _root_of(tree: str | None, objects: list[ShaFile]) -> list[git.TreeItem]:
-    found = next((item for item in objects if item.id.decode() == tree), None)
-    return list(git.parse_tree(found.as_raw_string()).values()) if found is not None else []

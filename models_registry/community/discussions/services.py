@@ -1,4 +1,4 @@
-"""Acts on discussions: open, comment, edit, hide, rename, close and open again, pin. Pull requests: pulls.py."""
+"""Acts on discussions: open, comment, edit, hide, rename, close, open, pin. Pull requests: pulls.py and merging.py."""
 
 import logging
 

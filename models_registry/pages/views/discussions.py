@@ -22,7 +22,7 @@ from models_registry.accounts.policies import (
     can_push_to_pull_request,
     can_read_files,
 )
-from models_registry.community.discussions import pulls, services
+from models_registry.community.discussions import merging, pulls, services
 from models_registry.community.discussions.models import Discussion, Event, Kind
 from models_registry.community.discussions.rendering import HIDDEN, render_comment
 from models_registry.errors import BadRequest, HubError, NotFound
@@ -184,13 +184,13 @@ def _pin(request: HttpRequest, found: Discussion) -> str:
 
 
 def _merge(request: HttpRequest, found: Discussion) -> str:
-    pulls.merge(actor_of(request), found, request.POST.get("comment", ""))
+    merging.merge(actor_of(request), found, request.POST.get("comment", ""))
     return f"Merged into {found.target.removeprefix(HEADS)}."
 
 
 def _update(request: HttpRequest, found: Discussion) -> str:
     keep = request.POST.get("keep")
-    pulls.bring_up_to_date(
+    merging.bring_up_to_date(
         actor_of(request), found, "ours" if keep == "ours" else "theirs" if keep == "theirs" else None
     )
     return f"This pull request now holds all of {found.target.removeprefix(HEADS)}."

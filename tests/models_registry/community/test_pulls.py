@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from compression_service.jobs.models import Job
 from models_registry.accounts.actors import Actor
-from models_registry.community.discussions import pulls, services
+from models_registry.community.discussions import merging, pulls, services
 from models_registry.community.discussions.models import Discussion, Event, Offer
 from models_registry.community.discussions.offers import offer_blob
 from models_registry.errors import BadRequest, Conflict, Forbidden, GatedRepo, HeadMoved, RevisionNotFound
@@ -120,7 +120,7 @@ def test_what_is_over_takes_no_commits(model, alice, bob):
     with pytest.raises(Conflict, match="open it again"):
         pulls.commit_to(Actor(bob), pull, [AddFile("b.txt", b"x")], "More")
     services.change_status(Actor(bob), pull, "open")
-    pulls.merge(Actor(alice), pull)
+    merging.merge(Actor(alice), pull)
     with pytest.raises(Conflict, match="new one"):
         pulls.commit_to(Actor(bob), pull, [AddFile("b.txt", b"x")], "More")
     with pytest.raises(Conflict, match="merged"):
@@ -163,7 +163,7 @@ def test_an_offer_is_for_its_authors_pull_requests_only(model, alice, bob, carol
     assert not RepositoryBlob.objects.filter(blob=sha256).exists()
     pull, _ = pulls.open_with_commit(Actor(bob), model, "main", [op, pointer], "A change")
     assert RepositoryBlob.objects.filter(repository=model, blob=sha256).exists() and not Offer.objects.exists()
-    pulls.merge(Actor(alice), pull)
+    merging.merge(Actor(alice), pull)
     assert entry_at(model, branch_head(model), "w.bin").sha256 == sha256
 
 
@@ -187,7 +187,7 @@ def test_offers_have_a_bound(model, bob, monkeypatch):
 def test_a_merge_is_a_commit_with_two_parents(model, alice, bob):
     pull = propose(model, bob, {"new.txt": b"new\n", "keep.txt": None})
     main = push(model, alice, {"by-alice.txt": b"1"})
-    oid = pulls.merge(Actor(alice), pull, "Thanks!")
+    oid = merging.merge(Actor(alice), pull, "Thanks!")
     commit = git.read_commit(model, oid)
     assert branch_head(model) == oid == pull.merge_oid and commit.parents == (main, pulls.state_of(pull).head)
     assert commit.author == "alice" and commit.title == "A change (#1)" and "- A change (" in commit.description
@@ -201,8 +201,8 @@ def test_a_merge_is_a_commit_with_two_parents(model, alice, bob):
 def test_lines_of_both_sides_come_together(model, alice, bob):
     one = propose(model, bob, {"t.txt": LINES.replace(b"1", b"one")})
     two = propose(model, bob, {"t.txt": LINES.replace(b"8", b"eight")})
-    pulls.merge(Actor(alice), one)
-    pulls.merge(Actor(alice), two)
+    merging.merge(Actor(alice), one)
+    merging.merge(Actor(alice), two)
     assert text_at(model, "t.txt") == b"one\n2\n3\n4\n5\n6\n7\neight\n"
 
 
@@ -211,7 +211,7 @@ def test_a_conflict_changes_nothing(model, alice, bob):
     main = push(model, alice, {"t.txt": LINES.replace(b"1", b"uno")})
     before = Event.objects.count()
     with pytest.raises(Conflict, match=r"t\.txt") as refusal:
-        pulls.merge(Actor(alice), pull, "Thanks!")
+        merging.merge(Actor(alice), pull, "Thanks!")
     assert refusal.value.body == {"filesWithConflicts": ["t.txt"]} and pulls.state_of(pull).conflicts == ("t.txt",)
     assert branch_head(model) == main and Event.objects.count() == before
     pull.refresh_from_db()
@@ -223,38 +223,38 @@ def test_a_conflict_is_solved_by_choosing_a_side(model, alice, bob, carol, keep,
     pull = propose(model, bob, {"t.txt": LINES.replace(b"1", b"one"), "new.txt": b"x"})
     main = push(model, alice, {"t.txt": LINES.replace(b"1", b"uno"), "other.txt": b"y"})
     with pytest.raises(Conflict):
-        pulls.bring_up_to_date(Actor(bob), pull)
+        merging.bring_up_to_date(Actor(bob), pull)
     with pytest.raises(Forbidden):
-        pulls.bring_up_to_date(Actor(carol), pull, keep)
-    oid = pulls.bring_up_to_date(Actor(bob), pull, keep)
+        merging.bring_up_to_date(Actor(carol), pull, keep)
+    oid = merging.bring_up_to_date(Actor(bob), pull, keep)
     assert git.read_commit(model, oid).parents[1] == main and kinds(pull) == ["comment", "commit", "commit"]
     assert pulls.state_of(pull).conflicts == () and branch_head(model) == main
     with pytest.raises(BadRequest, match="already"):
-        pulls.bring_up_to_date(Actor(bob), pull)
-    pulls.merge(Actor(alice), pull)
+        merging.bring_up_to_date(Actor(bob), pull)
+    merging.merge(Actor(alice), pull)
     assert text_at(model, "t.txt") == LINES.replace(b"1", kept) and text_at(model, "other.txt") == b"y"
 
 
 def test_who_merges_and_what(model, alice, bob):
     draft = pulls.open_draft(Actor(bob), model, "A draft", "to come")
     with pytest.raises(Forbidden):
-        pulls.merge(Actor(bob), draft)
+        merging.merge(Actor(bob), draft)
     with pytest.raises(BadRequest, match="draft"):
-        pulls.merge(Actor(alice), draft)
+        merging.merge(Actor(alice), draft)
     services.change_status(Actor(bob), draft, "open")
     with pytest.raises(BadRequest, match="changes nothing"):
-        pulls.merge(Actor(alice), draft)
+        merging.merge(Actor(alice), draft)
     pulls.commit_to(Actor(bob), draft, [AddFile("a.txt", b"1")], "Now")
     services.change_status(Actor(alice), draft, "closed")
     with pytest.raises(Conflict, match="closed"):
-        pulls.merge(Actor(alice), draft)
+        merging.merge(Actor(alice), draft)
     services.change_status(Actor(alice), draft, "open")
-    pulls.merge(Actor(alice), draft)
+    merging.merge(Actor(alice), draft)
     with pytest.raises(Conflict, match="merged"):
-        pulls.merge(Actor(alice), draft)
+        merging.merge(Actor(alice), draft)
     talk = services.open_discussion(Actor(bob), model, "Talk", "x")
     with pytest.raises(BadRequest, match="no pull request"):
-        pulls.merge(Actor(alice), talk)
+        merging.merge(Actor(alice), talk)
     with pytest.raises(RevisionNotFound):
         pulls.find_pull_request(model, talk.number)
 
@@ -265,10 +265,10 @@ def test_a_merge_passes_the_cards_gate(model, alice, bob):
     push(model, alice, {"README.md": card})
     pull = propose(model, bob, {"README.md": card.replace(b"license: mit\n", b"model-index: []\n")})
     other = propose(model, bob, {"README.md": card.replace(b"tags: [x]\n", b"model-index: []\ntags: [x]\n")})
-    pulls.merge(Actor(alice), pull)
+    merging.merge(Actor(alice), pull)
     head = branch_head(model)
     with pytest.raises(BadRequest, match=r"README\.md"):
-        pulls.merge(Actor(alice), other)
+        merging.merge(Actor(alice), other)
     assert branch_head(model) == head
 
 
@@ -280,7 +280,7 @@ def test_only_main_starts_compression(alice, bob):
     )
     pulls.commit_to(Actor(bob), pull, [AddContent("m2.pkl", offer(model, bob, b"pickle"))], "More")
     assert not Job.objects.exists()
-    pulls.merge(Actor(alice), pull)
+    merging.merge(Actor(alice), pull)
     assert Job.objects.filter(kind="convert").exists() and Job.objects.filter(kind="scan_files").exists()
 
 
@@ -289,18 +289,18 @@ def test_a_pull_request_goes_into_its_own_branch(model, alice, bob):
     pull = propose(model, bob, {"dev.txt": b"1"}, branch="dev")
     gone = propose(model, bob, {"gone.txt": b"1"}, branch="dev")
     main = branch_head(model)
-    pulls.merge(Actor(alice), pull)
+    merging.merge(Actor(alice), pull)
     assert text_at(model, "dev.txt", "dev") == b"1" and branch_head(model) == main and pull.target == "refs/heads/dev"
     delete_branch(Actor(alice), model, "dev")
     with pytest.raises(Conflict, match="gone"):
-        pulls.merge(Actor(alice), gone)
+        merging.merge(Actor(alice), gone)
     with pytest.raises(Conflict, match="gone"):
-        pulls.bring_up_to_date(Actor(bob), gone)
+        merging.bring_up_to_date(Actor(bob), gone)
 
 
 def test_a_commit_between_working_out_and_merging_is_kept(model, alice, bob, monkeypatch):
     pull = propose(model, bob, {"new.txt": b"x"})
-    real, calls = pulls._worked_out, []
+    real, calls = merging._worked_out, []
 
     def meanwhile(found, state):
         ready = real(found, state)
@@ -308,31 +308,31 @@ def test_a_commit_between_working_out_and_merging_is_kept(model, alice, bob, mon
             calls.append(push(model, alice, {"meanwhile.txt": b"1"}))
         return ready
 
-    monkeypatch.setattr(pulls, "_worked_out", meanwhile)
-    oid = pulls.merge(Actor(alice), pull)
+    monkeypatch.setattr(merging, "_worked_out", meanwhile)
+    oid = merging.merge(Actor(alice), pull)
     assert git.read_commit(model, oid).parents[0] == calls[0]
     assert {"meanwhile.txt", "new.txt"} <= {entry.path for entry in list_entries(model, oid)}
 
 
 def test_a_merge_comes_through_though_the_branch_never_stands_still(model, alice, bob, monkeypatch):
     pull = propose(model, bob, {"new.txt": b"x"})
-    real, pushed = pulls._worked_out, []
+    real, pushed = merging._worked_out, []
 
     def meanwhile(found, state):
-        if len(pushed) < pulls._TRIES:
+        if len(pushed) < merging._TRIES:
             pushed.append(push(model, alice, {f"{len(pushed)}.txt": b"x"}))
         return real(found, state)
 
-    monkeypatch.setattr(pulls, "_worked_out", meanwhile)
-    oid = pulls.merge(Actor(alice), pull)
-    assert git.read_commit(model, oid).parents[0] == pushed[-1] and len(pushed) == pulls._TRIES
+    monkeypatch.setattr(merging, "_worked_out", meanwhile)
+    oid = merging.merge(Actor(alice), pull)
+    assert git.read_commit(model, oid).parents[0] == pushed[-1] and len(pushed) == merging._TRIES
     assert {"0.txt", "1.txt", "2.txt", "new.txt"} <= {entry.path for entry in list_entries(model, oid)}
 
 
 def test_everything_may_be_removed(model, alice, bob):
     names = [entry.path for entry in list_entries(model, branch_head(model))]
     pull = propose(model, bob, dict.fromkeys(names))
-    oid = pulls.merge(Actor(alice), pull)
+    oid = merging.merge(Actor(alice), pull)
     assert list_entries(model, oid) == []
 
 
@@ -340,12 +340,12 @@ def test_histories_which_share_nothing_compare_with_where_they_parted(model, ali
     """A squashed pull request has no past: it changes what it changed since it was opened."""
     pull = propose(model, bob, {"new.txt": b"x"})
     state = pulls.state_of(pull)
-    squashed = pulls.make_commit(git.read_commit(model, state.head).tree, [], "bob", "squashed")
+    squashed = merging.make_commit(git.read_commit(model, state.head).tree, [], "bob", "squashed")
     git.put(model, [squashed])
     Ref.objects.filter(repository=model, name=pull.ref).update(oid=squashed.id.decode())
     push(model, alice, {"later.txt": b"1"})
     assert pulls.state_of(pull).base == pull.base_oid and pulls.state_of(pull).conflicts == ()
-    pulls.merge(Actor(alice), pull)
+    merging.merge(Actor(alice), pull)
     assert {"later.txt", "new.txt"} <= {entry.path for entry in list_entries(model, branch_head(model))}
 
 
@@ -359,6 +359,6 @@ def test_a_merge_costs_no_more_in_a_larger_repository(alice, bob):
             services.open_discussion(Actor(bob), repository, "Talk", "x")
         pull = propose(repository, bob, {"d1/t.txt": b"x"})
         with CaptureQueriesContext(connection) as captured:
-            pulls.merge(Actor(alice), pull)
+            merging.merge(Actor(alice), pull)
         counts.append(len(captured))
     assert counts[0] == counts[1], counts
