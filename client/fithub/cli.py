@@ -179,7 +179,7 @@ def _measure(given: Any) -> tuple[Any, str]:
     from fithub import remeasuring, shown
 
     if given.submit:
-        remeasuring.require_sender()
+        remeasuring.require_sender(device=given.device)
     with _progress(hidden=given.json) as progress:
         taken = remeasuring.measure(
             given.model, variant=given.variant, threads=given.threads, seconds=given.seconds, device=given.device,

@@ -17,6 +17,7 @@ from fithub import choosing, hub, locks, pulling
 from fithub.errors import BadRequest, CannotRunHere
 from fithub.machines import device as profile_of
 from fithub.machines import require_runtime
+from fithub.measuring import machine
 
 SOURCE = "onnx"
 FEEDS = 8
@@ -72,9 +73,23 @@ def measure(
     return {"repository": repo_id, **taken, "device": profile, "identity": _identity(session, subjects)}
 
 
-def require_sender(*, endpoint: str | None = None) -> None:
-    """NotFound with the hub's sentence unless it knows who would send: asked before anything is measured."""
+def require_sender(*, device: str | None = None, endpoint: str | None = None) -> None:
+    """Asked before anything is measured: whether the hub would take it from this account and machine.
+
+    NotFound with the hub's sentence unless it knows who would send; BadRequest where the device's name (`device`, or
+    the one which is made up) is another machine's there.
+    """
     hub.get("/api/whoami-v2", endpoint=endpoint)
+    own = machine.profile()
+    name = device or own["name"]
+    known = next((one for one in choosing.devices(endpoint=endpoint) if one.get("name") == name), None)
+    if known is None or known.get("yours") or known.get("datasheet"):
+        return
+    if machine.differs(own, known):
+        raise BadRequest(
+            f"{name} is another machine at the hub ({machine.in_words(known)}) than this one ({machine.in_words(own)}):"
+            f" name this one otherwise by --device, for example {name[:70]}-2."
+        )
 
 
 def submit(taken: dict[str, Any], *, endpoint: str | None = None) -> dict[str, Any]:

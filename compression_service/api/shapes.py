@@ -89,6 +89,7 @@ class DeviceShape(s.Serializer):
     datasheet = s.DictField(allow_null=True, help_text="peaks which makers state, and where: never measured")
     origin = s.ChoiceField(["worker", "sent", "datasheet"])
     records = s.IntegerField()
+    yours = s.BooleanField(help_text="you sent its profile, or administer the hub: you may send it anew")
 
 
 class MeasurementShape(s.Serializer):

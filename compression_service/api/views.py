@@ -23,6 +23,8 @@ from compression_service.selection.saved import drop_budget, save_budget, saved_
 from compression_service.selection.services import answer_budget, bad_budget, candidates_of
 from compression_service.variants.models import Footprint, Variant
 from compression_service.variants.services import catalogue_version, current_source
+from models_registry.accounts.actors import Actor
+from models_registry.accounts.policies import can_change_device
 from models_registry.errors import NotFound
 from models_registry.hfapi.base import HubView, endpoint, json_object, moment, number, text_field
 from models_registry.hfapi.info import filters_of
@@ -80,6 +82,8 @@ class Measurements(HubView):
         device = found[0].device.name
         flags = [row.variant.name for row in found if row.disputed]
         sentence = f"{len(taken)} records of {repository.full_name} on {device} were taken in."
+        if not can_change_device(self.actor, found[0].device):
+            sentence += f" The profile of {device} stays what it was."
         sentence += f" Others measured something else for {', '.join(flags)}: a flag says so." if flags else ""
         return Response({"device": device, "taken": taken, "sentence": sentence}, status=201)
 
@@ -89,7 +93,7 @@ class Devices(HubView):
 
     def get(self, request: Request) -> Response:
         """The devices which a budget can name; `origin` says whether a worker, a sender or a datasheet speaks."""
-        return Response([device_json(one) for one in known_devices()])
+        return Response([device_json(one, self.actor) for one in known_devices()])
 
 
 class FitView(HubView):
@@ -278,13 +282,14 @@ def measurement_json(row: Measurement) -> dict[str, Any]:
     }
 
 
-def device_json(one: KnownDevice) -> dict[str, Any]:
+def device_json(one: KnownDevice, actor: Actor) -> dict[str, Any]:
     kept = ("title", "processor", "architecture", "instruction_sets", "cores", "memory_bytes", "measured", "datasheet")
     return {
         "name": one.name,
         **{key: one.profile.get(key) for key in kept},
         "origin": one.origin,
         "records": one.records,
+        "yours": can_change_device(actor, one),
     }
 
 

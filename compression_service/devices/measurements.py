@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from compression_service.devices import records
 from compression_service.devices.models import Device, Measurement
-from compression_service.devices.services import record_device
+from compression_service.devices.services import take_in_device
 from compression_service.variants.models import Footprint, Variant
 from compression_service.variants.services import catalogue_grew, current_source, record_footprint
 from models_registry.accounts.actors import Actor
@@ -31,7 +31,7 @@ def send(actor: Actor, repository: Repository, body: dict[str, Any], *, hub: str
     """Take in what `fithub measure --submit` sends; returns the footprints as they stand then.
 
     `hub` is its address, for the sentence at a gate. Raises Unauthorized, GatedRepo, Forbidden, BadRequest (missing,
-    forged or impossible), Conflict (sent before), TooManyRequests.
+    forged or impossible), Conflict (sent before, or another machine than the device of that name), TooManyRequests.
     """
     if actor.user is None:
         raise Unauthorized("Sign in or send a token: measurements carry the name of who took them.")
@@ -53,7 +53,7 @@ def send(actor: Actor, repository: Repository, body: dict[str, Any], *, hub: str
         if Measurement.objects.filter(digest__in=[one.digest for one in sending.records]).exists():
             raise Conflict("These samples were sent before: a measurement counts once. Measure again to confirm it.")
         profile = {key: sending.profile[key] for key in _KEPT_OF_A_PROFILE if key in sending.profile}
-        device = record_device(sending.device, profile, Device.Origin.SENT)
+        device = take_in_device(actor, sending.device, profile)
         for one in sending.records:
             Measurement.objects.create(
                 sender=actor.user, variant=variants[one.variant], device=device, threads=one.threads,

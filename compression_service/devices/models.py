@@ -15,6 +15,9 @@ class Device(models.Model):
     name = models.CharField(max_length=100, unique=True)
     profile = models.JSONField(default=dict, help_text="processor, instruction sets, cores, memory_bytes, measured, …")
     origin = models.CharField(max_length=10, choices=Origin, default=Origin.WORKER, help_text="who takes its profile")
+    sender = models.ForeignKey(
+        User, models.SET_NULL, null=True, blank=True, related_name="devices", help_text="whose profile it is"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     seen_at = models.DateTimeField(auto_now=True)
 

@@ -180,6 +180,13 @@ def can_send_measurements(actor: Actor, repository) -> bool:
     return can_discuss(actor, repository) and can_read_files(actor, repository)
 
 
+def can_change_device(actor: Actor, device) -> bool:
+    """Send the profile of a device anew: whoever sent it first, and administrators; a worker's nobody."""
+    if actor.user is None or device.origin != "sent":
+        return False
+    return actor.is_superuser or device.sender_id == actor.user.pk
+
+
 def can_save_budgets(actor: Actor, repository) -> bool:
     """Save a budget on a model, to be told of better variants: whoever may take part."""
     return can_discuss(actor, repository)

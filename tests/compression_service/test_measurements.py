@@ -3,8 +3,10 @@
 import copy
 import random
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.utils import timezone
 
 from compression_service.devices import measurements, records
@@ -86,6 +88,7 @@ def test_a_budget_counts_reported_figures_as_likely_and_confirmed_ones_as_proven
 
 def test_what_a_worker_measured_stays_and_who_disagrees_raises_a_flag(as_alice, family, anonymous):
     body = sending(1, scale=2.0, device="test-2c")
+    body["device"]["cores"] = 2
     body["identity"]["versions"]["onnxruntime"] = "1.31.1"  # the worker's own runtime: the same place
     post(as_alice, body)
     row = Footprint.objects.get(variant__name="int8", device__name="test-2c")
@@ -93,6 +96,32 @@ def test_what_a_worker_measured_stays_and_who_disagrees_raises_a_flag(as_alice, 
     shown = {v["name"]: v for v in anonymous.get("/api/models/alice/m/variants").json()["variants"]}
     assert shown["int8"]["footprints"][0]["disputed"] and shown["int8"]["footprints"][0]["senders"] == 1
     assert Device.objects.get(name="test-2c").origin == "worker"
+
+
+def test_records_of_another_machine_under_a_taken_name_are_refused_whole(as_alice, as_bob, family):
+    assert post(as_alice, sending(1)).status_code == 201
+    body = sending(2)
+    body["device"] |= {"cores": 64, "processor": "Another"}
+    answer = post(as_bob, body)
+    assert answer.status_code == 409 and "alices-laptop-bob" in answer.json()["error"], answer.content
+    assert Measurement.objects.count() == 1 and Device.objects.get(name="alices-laptop").profile["cores"] == 4
+    body["device"]["name"] = "alices-laptop-bob"
+    assert post(as_bob, body).status_code == 201
+    body = sending(3)
+    body["device"]["measured"] = {"threads": {"1": {"fp32_gflops": 9e9}}}
+    assert "stays what it was" in post(as_bob, body).json()["sentence"]
+    assert "measured" not in Device.objects.get(name="alices-laptop").profile
+    assert "stays" not in post(as_alice, sending(4)).json()["sentence"]
+
+
+def test_profiles_from_before_are_given_to_who_sent_records_first(as_alice, as_bob, alice, family):
+    for client in (as_alice, as_bob):
+        assert post(client, sending(1 if client is as_alice else 2)).status_code == 201
+    Device.objects.create(name="rock-5b", origin="sent", profile={"cores": 1})
+    Device.objects.update(sender=None)
+    import_module("compression_service.devices.migrations.0004_sender").give_to_first_senders(apps, None)
+    assert Device.objects.get(name="alices-laptop").sender == alice
+    assert Device.objects.get(name="rock-5b").profile == {} and Device.objects.get(name="test-2c").sender is None
 
 
 def test_raw_samples_are_kept_and_shown(as_alice, anonymous, family):

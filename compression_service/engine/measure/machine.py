@@ -13,6 +13,7 @@ SHOWN_FLAGS = (
     "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve",
 )  # fmt: skip
 CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+OF_A_CLASS = ("architecture", "processor", "cores")  # the same on all machines of one class
 DOT_PRODUCT_FLAGS = {"avx512_vnni", "avx_vnni", "asimddp", "i8mm", "amx_int8"}
 
 
@@ -51,6 +52,17 @@ def profile() -> dict[str, Any]:
         "system": platform.system(),
         "limits": container_limits(),
     }
+
+
+def differs(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two profiles are of machines of different classes, by what both state."""
+    return any(one[key] != other[key] for key in OF_A_CLASS if one.get(key) and other.get(key))
+
+
+def in_words(profile: dict[str, Any]) -> str:
+    """What `differs` compares, e.g. `Cortex-A76, aarch64, 4 cores`."""
+    found = [str(profile[key]) for key in ("processor", "architecture") if profile.get(key)]
+    return ", ".join([*found, f"{profile.get('cores') or 'unknown'} cores"])
 
 
 def device_name(processor: str, vendor: str, count: int, quota: float | None = None) -> str:
