@@ -210,8 +210,8 @@ def _first_broken(
     for key, allowed in sorted(limits.items()):
         measured = getattr(figures, _FIGURES[key])
         if measured is None:
-            where = f"on {device} with {_threads(threads)}"
-            what = f"whose {_NAMES.get(key, key)} was not measured well enough {where}"
+            done = "yet" if option.level == "unknown" else "well enough"
+            what = f"whose {_NAMES.get(key, key)} was not measured {done} {_on(device, threads)}"
             return Drop(name, key, None, _number(allowed), f"{name}, {what}")
         value = Decimal(str(measured)) * (MEMORY_MARGIN if key == "memory" else 1)
         excess = (allowed - value if key in LOWER_LIMITS else value - allowed) / allowed
@@ -274,7 +274,7 @@ def limits_reason(limits: dict[str, Decimal], device: str, threads: int, budget:
         margin = " for the measured peak + 10 %" if key == "memory" else ""
         texts.append(f"{_NAMES.get(key, key)} {sign} {limit_text(key, allowed)}{margin}")
     texts += [f"{key} {value}" for key, value in budget.where if key in ("runtime", "opset", "format")]
-    return f"Limits applied on {device} with {_threads(threads)}: {', '.join(texts) or 'none'}."
+    return f"Limits applied {_on(device, threads)}: {', '.join(texts) or 'none'}."
 
 
 def _winner_reasons(winner: _Option, fitting: int, front: int, budget: Budget, now: datetime | None) -> list[str]:
@@ -320,8 +320,9 @@ def _figure_text(key: str, measured: float) -> str:
     }[key]
 
 
-def _threads(threads: int) -> str:
-    return "1 thread" if threads == 1 else f"{threads} threads"
+def _on(device: str, threads: int) -> str:
+    """`device` is empty as long as no worker has measured anywhere."""
+    return f"on {device or 'this hub'} with {'1 thread' if threads == 1 else f'{threads} threads'}"
 
 
 def _age(now: datetime, then: datetime) -> str:

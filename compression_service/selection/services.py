@@ -165,7 +165,12 @@ def _figures(variant: Variant, row: Footprint) -> Figures:
 
 
 def _body(repository: Repository, fit: Fit) -> dict[str, Any]:
-    return fit.to_json() | {"sentence": fit.sentence(repository.full_name), "repository": repository.full_name}
+    sentence = fit.sentence(repository.full_name)
+    if fit.commit is None:
+        source = current_source(repository)
+        if source is not None and source.status == SourceModel.Status.MAKING:
+            sentence += " Its variants are still being made and measured: ask again later."
+    return fit.to_json() | {"sentence": sentence, "repository": repository.full_name}
 
 
 def _remember(repository: Repository, budget: Budget, body: dict[str, Any], commit: str, version: int) -> None:

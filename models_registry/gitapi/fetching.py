@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 
+from models_registry.accounts.actors import Actor
 from models_registry.errors import BadRequest, HubError
 from models_registry.gitapi import packs
 from models_registry.gitapi.pktlines import DELIMITER, FLUSH, PACK, PROGRESS, Reader, band, line, read_lines
@@ -21,16 +22,16 @@ from models_registry.repos.history import graph_of
 from models_registry.repos.models import Repository
 
 
-def answer(repository: Repository, stream: Reader, version: int) -> Iterator[bytes]:
+def answer(actor: Actor, repository: Repository, stream: Reader, version: int) -> Iterator[bytes]:
     """The body of the answer to `git-upload-pack`. A refusal is git's own `ERR` line, which git prints."""
     try:
-        yield from (_version_2 if version == 2 else _version_0)(repository, stream)
+        yield from _version_2(actor, repository, stream) if version == 2 else _version_0(repository, stream)
     except HubError as error:
         yield line(f"ERR {error.message}")
 
 
 # --- protocol 2 --------------------------------------------------------------------------------------------------
-def _version_2(repository: Repository, stream: Reader) -> Iterator[bytes]:
+def _version_2(actor: Actor, repository: Repository, stream: Reader) -> Iterator[bytes]:
     command, arguments, in_arguments = "", [], False
     for text in _texts(stream):
         if text is None:
@@ -44,7 +45,7 @@ def _version_2(repository: Repository, stream: Reader) -> Iterator[bytes]:
         elif text.startswith("object-format=") and text != "object-format=sha1":
             raise BadRequest("This hub's objects are named by sha1.")
     if command == "ls-refs":
-        yield from list_refs(repository, arguments)
+        yield from list_refs(actor, repository, arguments)
     elif command == "fetch":
         asked = Asked()
         for argument in arguments:

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from models_registry.accounts.actors import Actor
+from models_registry.errors import BadRequest
 from models_registry.gitapi.pktlines import FLUSH, line
 from models_registry.repos.models import Ref, Repository
-from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS
+from models_registry.repos.revisions import DEFAULT_BRANCH, HEADS, TAGS, resolve_registered
 
 # A clone takes heads and tags; the rest may be asked for by name (`git fetch origin refs/variants/int8-dynamic`).
 SHOWN = (HEADS, TAGS, "refs/pr/", "refs/convert/", "refs/variants/")
+MOST_ASKED_FOR = 16
 NO_OID = "0" * 40
 AGENT = "agent=fithub"
 _FETCH = (
@@ -67,11 +70,23 @@ def _lines(refs: list[Shown], capabilities: str, *, with_head: bool) -> Iterator
     yield FLUSH
 
 
-def list_refs(repository: Repository, arguments: list[str]) -> Iterator[bytes]:
-    """Protocol 2's `ls-refs`."""
+def _asked_for(actor: Actor, repository: Repository, prefixes: tuple[str, ...], known: set[str]) -> list[Shown]:
+    """Revisions which other rooms resolve (`fit@…`), as tags: git asks for what it wants by each name it may have."""
+    found: list[Shown] = []
+    for name in dict.fromkeys(prefix for prefix in prefixes if prefix.startswith(TAGS) and prefix not in known):
+        if (oid := resolve_registered(actor, repository, name.removeprefix(TAGS))) is not None:
+            found.append(Shown(name, oid))
+            if len(found) > MOST_ASKED_FOR:
+                raise BadRequest(f"Ask for at most {MOST_ASKED_FOR} such revisions at a time.")
+    return found
+
+
+def list_refs(actor: Actor, repository: Repository, arguments: list[str]) -> Iterator[bytes]:
+    """Protocol 2's `ls-refs`. Raises BadRequest, RevisionNotFound, before anything is yielded."""
     prefixes = tuple(text[11:] for text in arguments if text.startswith("ref-prefix "))
     peel, symrefs = "peel" in arguments, "symrefs" in arguments
     refs = shown_refs(repository)
+    refs += _asked_for(actor, repository, prefixes, {ref.name for ref in refs})
     head = next((ref for ref in refs if ref.name == HEADS + DEFAULT_BRANCH), None)
     if head and (not prefixes or "HEAD".startswith(prefixes)):
         target = f" symref-target:{head.name}" if symrefs else ""

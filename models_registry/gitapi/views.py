@@ -64,7 +64,7 @@ def upload_pack(request: HttpRequest, kind: RepoType, namespace: str, name: str)
     repository = _posted(request, kind, namespace, name, "git-upload-pack")
     body = _body(request)
     text = io.BytesIO(_read_all(body, MAX_FETCH_BYTES))
-    return _result("git-upload-pack", fetching.answer(repository, text, _version(request)))
+    return _result("git-upload-pack", fetching.answer(_actor(request), repository, text, _version(request)))
 
 
 @git_view

@@ -27,14 +27,16 @@ def resolve_revision(actor: Actor, repository: Repository, text: str) -> str:
     if "\0" in text:
         raise RevisionNotFound("Invalid rev id: a revision holds no NUL character.")
     oid = _ref_oid(repository, text)
-    if oid is None:
-        for resolver in _resolvers:
-            if (oid := resolver(actor, repository, text)) is not None:
-                return oid
-        oid = _sha_oid(repository, text)
+    oid = oid or resolve_registered(actor, repository, text) or _sha_oid(repository, text)
     if oid is None:
         raise RevisionNotFound(f"Invalid rev id: {text[:200]}")
     return oid
+
+
+def resolve_registered(actor: Actor, repository: Repository, text: str) -> str | None:
+    """What other rooms make of a text (`fit@…`); None when it is none of theirs. Raises as they do."""
+    found = (resolver(actor, repository, text) for resolver in _resolvers)
+    return next((oid for oid in found if oid is not None), None)
 
 
 def split_revision(actor: Actor, repository: Repository, rest: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from compression_service.devices.models import Device
 from compression_service.selection.models import FitAnswer
 from compression_service.variants.models import Catalogue, Footprint, Variant
 from models_registry.repos.models import RepoType
@@ -27,6 +28,18 @@ def family(model):
 def fit(client, query=""):
     answer = client.get("/api/models/alice/m/fit?" + query)
     return answer.json()
+
+
+def test_while_variants_are_made_the_refusal_says_to_ask_again(anonymous, family):
+    Footprint.objects.all().delete()
+    Device.objects.all().delete()
+    sentence = fit(anonymous, "latency=2ms")["sentence"]
+    assert sentence.endswith("bad, whose p90 latency was not measured yet on this hub with 1 thread.")
+    family.status = "making"
+    family.save()
+    answer = anonymous.get("/api/models/alice/m/revision/fit%40latency%3D2ms")
+    assert answer.status_code == 404 and answer.json()["error"].endswith("being made and measured: ask again later.")
+    assert "being made" not in fit(anonymous, "size=1MB")["sentence"]
 
 
 @pytest.mark.parametrize(
