@@ -20,6 +20,7 @@ from models_registry.repos.models import Repository
 
 logger = logging.getLogger(__name__)
 AGREE = 1.15  # senders whose figures lie within this of one another confirm each other
+MOST_COMPARED = 50  # of other accounts' newest runs
 SENDINGS_A_DAY = Limit("measurements", 200, 24 * 3600)
 _KEPT_OF_A_PROFILE = (
     "name", "processor", "vendor", "family", "architecture", "instruction_sets", "cores", "clock_mhz", "memory_bytes",
@@ -55,6 +56,7 @@ def send(actor: Actor, repository: Repository, body: dict[str, Any], *, hub: str
         profile = {key: sending.profile[key] for key in _KEPT_OF_A_PROFILE if key in sending.profile}
         device = take_in_device(actor, sending.device, profile)
         for one in sending.records:
+            _require_own(actor, variants[one.variant], device, one)
             Measurement.objects.create(
                 sender=actor.user, variant=variants[one.variant], device=device, threads=one.threads,
                 runtime=sending.runtime, digest=one.digest, p50_ms=one.p50_ms, p90_ms=one.p90_ms,
@@ -109,6 +111,17 @@ def _require_served(variants: dict[str, Variant], one: records.Sent) -> None:
             f"{(wrong or missing)[0][:200]} of {one.variant} is not the file which this hub serves: pull it again and"
             " measure that."
         )
+
+
+def _require_own(actor: Actor, variant: Variant, device: Device, one: records.Sent) -> None:
+    """Conflict for another account's run in disguise, which would confirm it."""
+    rows = Measurement.objects.filter(variant=variant, device=device).exclude(sender=actor.user).order_by("-pk")
+    for sender, samples in rows.values_list("sender__username", "record__samples_ms")[:MOST_COMPARED]:
+        if records.resembles(one.record["samples_ms"], samples):
+            raise Conflict(
+                f"The samples of {one.variant} are those which {sender} sent, only changed: a copy confirms nothing."
+                " Measure on your own machine."
+            )
 
 
 def _agree(known: list[tuple[float | None, int | None]]) -> bool:

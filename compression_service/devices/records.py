@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import statistics
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import isfinite
@@ -21,6 +22,9 @@ LEAST_MEMORY_BYTES = 5 * 1024 * 1024  # an interpreter with numpy and a runtime 
 ROUNDED = 0.02  # how far the stated percentiles may lie from those of the samples that were kept
 METERS = ("meter", "rapl", "nvml")
 MOST_WATTS = 2000.0  # a thread: no machine draws more
+MOST_NESTED = 24  # a curve in a profile is six deep
+SAME_RUN = 0.005
+MOST_COUNTED = 2**63  # more no database keeps, nor does a float take any whole number
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,79}")
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+_-]{0,39}")
 
@@ -89,13 +93,42 @@ def read(body: dict[str, Any], now: datetime) -> Sending:
 
 
 def _require_plain(body: dict[str, Any]) -> None:
-    """RecordError for what no database keeps: numbers which are none, NUL characters."""
+    """RecordError for what no database keeps: NUL characters, numbers which are none or too large, endless nesting."""
+    level: list[Any] = [body]
+    for _ in range(MOST_NESTED):
+        if any(isinstance(value, int) and abs(value) >= MOST_COUNTED for value in level):
+            raise RecordError("The record holds whole numbers which no machine counts to: measure again.")
+        boxes = [
+            value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list)
+        ]
+        level = [one for box in boxes for one in box]
+    if level:
+        raise RecordError("The record is nested deeper than any of the harness: send what `fithub measure` took.")
     try:
         text = json.dumps(body, allow_nan=False)
     except ValueError as error:
         raise RecordError("The record holds numbers which are not finite: measure again.") from error
     if "\\u0000" in text:
         raise RecordError("The record holds NUL characters: send what `fithub measure` took, unchanged.")
+
+
+def resembles(samples: list[float], others: list[float]) -> bool:
+    """Whether samples are another run's in another order, in part, scaled, shifted or with a little noise.
+
+    Two runs of the same machine never have the same distribution to half a percent of its spread: of 2,000 samples of
+    each, percentiles lie a few percent of it apart by chance alone.
+    """
+    distinct = set(samples)
+    if len(distinct) > 0.9 * len(samples) and len(distinct.intersection(others)) > 0.5 * len(distinct):
+        return True  # parts of it: a clock which tells all inferences apart seldom shows the same time again
+    own, theirs = (statistics.quantiles(one, n=100, method="inclusive") for one in (samples, others))
+    spreads = [found[89] - found[9] for found in (own, theirs)]
+    if not all(spreads):
+        return own == theirs
+    return all(
+        abs((mine - own[49]) / spreads[0] - (other - theirs[49]) / spreads[1]) < SAME_RUN
+        for mine, other in zip(own, theirs, strict=True)
+    )
 
 
 def _record(one: Any, measured: dict[str, Any], cores: int, memory: int) -> Sent:
@@ -123,7 +156,7 @@ def _record(one: Any, measured: dict[str, Any], cores: int, memory: int) -> Sent
     kept, problem = contents.kept_of(one)
     if problem:
         raise RecordError(f"The record of {name} is none of the harness, {problem}: send what `fithub measure` took.")
-    text = json.dumps([samples, sorted(files.items())], separators=(",", ":"))
+    text = json.dumps([sorted(samples), sorted(files.items())], separators=(",", ":"))  # in whatever order they come
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Sent(name, one["threads"], files, p50, p90, peak, digest, kept)
 

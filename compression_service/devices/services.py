@@ -45,7 +45,7 @@ def record_device(
     device, created = Device.objects.get_or_create(name=name[:100], defaults=defaults)
     if created or (origin == Device.Origin.SENT and device.origin == Device.Origin.WORKER):
         return device
-    if device.origin == origin and "measured" in device.profile and not machine.differs(device.profile, profile):
+    if device.origin == origin and "measured" in device.profile and not machine.differs(profile, device.profile):
         profile = {"measured": device.profile["measured"]} | profile
     device.sender = None if origin == Device.Origin.WORKER else device.sender or sender
     device.origin, device.profile = origin, profile

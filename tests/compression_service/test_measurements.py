@@ -2,6 +2,7 @@
 
 import copy
 import random
+import statistics
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
@@ -145,6 +146,13 @@ def test_what_this_hub_s_own_client_sends_is_understood():
     assert records.HARNESSES[-1] == session.HARNESS_VERSION
 
 
+def nested(depth):
+    found = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
 def changed(path, value):
     def change(body):
         *way, last = path
@@ -177,6 +185,12 @@ def changed(path, value):
         (changed(["device", "processor"], "a\0b"), "NUL"),
         (changed(["device", "measured"], float("nan")), "finite"),
         (changed(["device", "cores"], True), "cores"),
+        (changed(["device", "measured"], nested(100)), "nested deeper"),
+        (changed(["records", 0, "session_options"], nested(100)), "nested deeper"),
+        (changed(["device", "clock_mhz"], 10**400), "no machine counts to"),
+        (changed(["records", 0, "throughput_per_s"], 10**400), "no machine counts to"),
+        (changed(["records", 0, "samples_ms"], [10**400] * 200), "no machine counts to"),
+        (changed(["records", 0, "latency_ms", "p95"], -(10**400)), "no machine counts to"),
         (changed(["device", "memory_bytes"], 70 * MB), "not possible"),
         (changed(["records", 0, "variant"], "no-such"), "sha256"),
         (changed(["records", 0, "error"], "it broke"), "failed"),
@@ -254,6 +268,39 @@ def test_a_replay_counts_for_nobody(as_alice, as_bob, family):
         answer = post(client, copy.deepcopy(body))
         assert answer.status_code == 409 and "before" in answer.json()["error"]
     assert Measurement.objects.count() == 1
+
+
+DISGUISES = {
+    "shuffled": lambda samples: random.Random(5).sample(samples, len(samples)),
+    "one less": lambda samples: samples[1:],
+    "scaled": lambda samples: [one * 1.07 for one in samples],
+    "shifted": lambda samples: [one + 0.01 for one in samples],
+    "with noise": lambda samples: [one + random.Random(6).random() * 1e-4 for one in samples],
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_another_account_s_run_in_disguise_confirms_nothing(as_alice, as_bob, family, disguise):
+    body = sending(1)
+    assert post(as_alice, body).status_code == 201
+    record = body["records"][0]
+    samples = DISGUISES[disguise](record["samples_ms"])
+    found = statistics.quantiles(samples, n=100, method="inclusive")
+    record |= {"samples_ms": samples, "latency_ms": {"p50": found[49], "p90": found[89], "count": len(samples)}}
+    answer = post(as_bob, body)
+    assert answer.status_code == 409, answer.content
+    assert trust_of() == ("reported", False) and Measurement.objects.count() == 1
+
+
+@pytest.mark.parametrize("count", [64, 200, 2000])
+@pytest.mark.parametrize("tick_ms", [0.0, 1e-3])
+def test_two_honest_runs_of_one_machine_are_not_taken_for_copies(count, tick_ms):
+    def run(seed):
+        rng = random.Random(seed)
+        found = [1 + rng.expovariate(50) for _ in range(count)]
+        return [round(one / tick_ms) * tick_ms for one in found] if tick_ms else found
+
+    assert not any(records.resembles(run(seed), run(seed + 1000)) for seed in range(100))
 
 
 def test_a_flood_is_refused(as_alice, family, monkeypatch):

@@ -54,9 +54,9 @@ def profile() -> dict[str, Any]:
     }
 
 
-def differs(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two profiles are of machines of different classes, by what both state."""
-    return any(one[key] != other[key] for key in OF_A_CLASS if one.get(key) and other.get(key))
+def differs(one: dict[str, Any], known: dict[str, Any]) -> bool:
+    """Whether a profile is of a machine of another class than the known one, by what that one states."""
+    return any(one.get(key) != known[key] for key in OF_A_CLASS if known.get(key))
 
 
 def in_words(profile: dict[str, Any]) -> str:
