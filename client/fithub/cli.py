@@ -7,40 +7,47 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from fithub import __version__
 from fithub.choosing import KEYS
-from fithub.errors import FitHubError
+from fithub.errors import BadRequest, FitHubError
 
 COMMANDS = ("fit", "why", "pull", "variants", "devices", "run", "measure", "device", "completion")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    parser = build_parser()
-    given = parser.parse_args(arguments)
+    said = list(sys.argv[1:] if arguments is None else arguments)
+    wants_json = "--json" in said  # also of a command which cannot be read
     try:
-        with _bars(hidden=getattr(given, "json", False)):
+        given = build_parser().parse_args(said)
+        wants_json = given.json
+        with _bars(hidden=wants_json):
             answer, words = given.act(given)
     except FitHubError as error:
-        if getattr(given, "json", False):
+        if wants_json:
             print(json.dumps({"error": str(error), "exit_code": error.exit_code, **error.detail}))
         print(f"fithub: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
     try:
-        print(json.dumps(answer, indent=2) if getattr(given, "json", False) else words, flush=True)
+        print(json.dumps(answer, indent=2) if wants_json else words, flush=True)
     except BrokenPipeError:  # `fithub … | head`
         sys.stderr.close()
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses as everything else here does: a sentence, in JSON too, and the exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadRequest(f"{message}. See `{self.prog} --help`.")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fithub", description="The best variant of a model for what a machine can afford."
-    )
+    parser = _Parser(prog="fithub", description="The best variant of a model for what a machine can afford.")
     parser.add_argument("--version", action="version", version=f"fithub {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -113,7 +120,6 @@ def _of(given: Any) -> dict[str, str]:
 # --- one function a command: (what --json prints, what people read) -------------------------------------------------
 def _fit(given: Any) -> tuple[Any, str]:
     from fithub import choosing, shown
-    from fithub.errors import BadRequest
 
     named = {"pipeline_tag": given.pipeline_tag, "search": given.search, "author": given.author, "limit": given.limit}
     if given.model:
@@ -134,7 +140,6 @@ def _why(given: Any) -> tuple[Any, str]:
 
 def _pull(given: Any) -> tuple[Any, str]:
     from fithub import pulling, shown
-    from fithub.errors import BadRequest
 
     if given.locked:
         if given.lock or given.variant or given.proven:

@@ -29,7 +29,7 @@ def post(path: str, body: Any, *, endpoint: str | None = None) -> Any:
 def model_path(repo_id: str, rest: str = "") -> str:
     """The API's path of a model. Raises BadRequest for what is no `owner/name`."""
     owner, slash, name = repo_id.partition("/")
-    if not slash or not owner or not name or "/" in name:
+    if not slash or not owner or not name or "/" in name or {owner, name} & {".", ".."}:
         raise BadRequest(f"{repo_id[:100]!r} names no model: write owner/name.")
     return f"/api/models/{quote(owner, safe='')}/{quote(name, safe='')}{rest}"
 
@@ -62,6 +62,8 @@ def _send(method: str, path: str, endpoint: str | None, **sent: Any) -> Any:
         except ValueError as error:
             raise Unreachable(f"{address} answered with something else than JSON: is HF_ENDPOINT a FitHub?") from error
     sentence = _sentence(answer)
+    if answer.status_code == 414:  # of the server before the hub, which says nothing
+        raise BadRequest("The budget is far too long for an address: name each key once.")
     if answer.status_code in (401, 403, 404):
         raise NotFound(sentence or f"{path} is not there, or not for you: log in by `hf auth login`.")
     if answer.status_code == 429 or answer.status_code >= 500:

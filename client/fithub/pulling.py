@@ -58,7 +58,7 @@ def pull(
     else:
         chosen = choosing.fit(repo_id, proven=proven, endpoint=endpoint, **budget)
     folder = _download(repo_id, chosen["commit"], local_dir, endpoint)
-    files = _stated(folder)
+    _, files = _stated(folder)
     locks.check(folder, files, "the variant's own list")
     pulled = Pulled(
         repo_id, chosen["variant"], chosen["commit"], chosen["budget"], chosen["answer"], str(folder), files,
@@ -95,6 +95,11 @@ def pull_locked(
                 )
         folder = _download(name, entry["commit"], local_dir, endpoint)
         locks.check(folder, entry["files"], "the lock file")
+        variant, files = _stated(folder)
+        if entry.get("variant") != variant or _by_path(entry["files"]) != _by_path(files):
+            raise LockDiffers(
+                f"{lock} does not name the variant of {name} and its files as its commit does: lock it anew."
+            )
         kept = {key: entry.get(key) for key in ("variant", "commit", "budget", "answer", "files", "figures")}
         pulled.append(Pulled(repo_id=name, folder=str(folder), **kept))
     return pulled
@@ -113,12 +118,17 @@ def _download(repo_id: str, commit: str, local_dir: str | Path | None, endpoint:
         raise Unreachable(f"{repo_id} could not be pulled: {str(error).splitlines()[0][:200]}") from error
 
 
-def _stated(folder: Path) -> list[dict[str, Any]]:
+def _by_path(files: list[dict[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    return {file["path"]: (file["sha256"], file.get("size_bytes")) for file in files}
+
+
+def _stated(folder: Path) -> tuple[str, list[dict[str, Any]]]:
+    """(the variant's name, its files), as its commit says."""
     try:
-        files = json.loads((folder / STATEMENT).read_text(encoding="utf-8"))["files"]
-        stated = [{key: file[key] for key in ("path", "size_bytes", "sha256")} for file in files]
+        statement = json.loads((folder / STATEMENT).read_text(encoding="utf-8"))
+        stated = [{key: file[key] for key in ("path", "size_bytes", "sha256")} for file in statement["files"]]
         if not stated or not all(map(locks.is_file, stated)):
             raise ValueError("a file without path or sha256")  # noqa: TRY301 (one sentence for all of it)
-        return stated
+        return statement["variant"], stated
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise LockDiffers(f"The pulled commit has no readable {STATEMENT}, so its files cannot be checked.") from error

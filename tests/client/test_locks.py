@@ -1,8 +1,10 @@
 """The client without a hub: lock files which are damaged, forged, from the future or written at once; what a hub may answer."""
 
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,6 +80,55 @@ def test_a_lock_file_is_never_written_over_something_else(tmp_path):
         with pytest.raises(LockDiffers, match=words):
             locks.write(path, "alice/m", ENTRY)
     assert other.read_text() == '{"name": "mine"}' and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"variant": "other"}, {"files": ENTRY["files"][:1]}, {"files": [ENTRY["files"][0] | {"size_bytes": 6}]}],
+)  # fmt: skip
+def test_a_lock_which_names_less_or_other_than_its_commit_is_refused(tmp_path, monkeypatch, capsys, changes):
+    from fithub import pulling
+    from fithub.cli import main
+
+    files = []
+    for name in ("a.onnx", "b.json"):
+        (tmp_path / name).write_text("12345")
+        files.append({"path": name, "size_bytes": 5, "sha256": hashlib.sha256(b"12345").hexdigest()})
+    (tmp_path / "fithub.json").write_text(json.dumps({"variant": "int8", "files": files}))
+    monkeypatch.setattr(pulling, "_download", lambda *_arguments: tmp_path)
+    entry = ENTRY | {"files": files}
+    if "files" in changes:
+        changes = {"files": [files[0] | {"size_bytes": changes["files"][0]["size_bytes"]}, *files[2:]]}
+    (tmp_path / "l").write_text(lock(entry=entry | changes))
+    assert main(["pull", "--locked", str(tmp_path / "l"), "--json"]) == (6 if changes else 0)
+    said = json.loads(capsys.readouterr().out)
+    assert "as its commit does" in said["error"] if changes else said[0]["variant"] == "int8"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["fit", "--limit", "abc"], ["fit", "alice/m", "--memory"], ["variants"], ["nosuch"], ["fit", "alice/m", "--nosuch"],
+     ["completion", "tcsh"], ["variants", "../.."], ["variants", "a/.."], ["variants", "a"]],
+)  # fmt: skip
+def test_a_command_which_cannot_be_read_is_refused_in_json_too(capsys, command):
+    from fithub.cli import main
+
+    assert main([*command, "--json"]) == main(command) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["exit_code"] == 2 and err.startswith("fithub: ")
+
+
+def test_an_address_which_is_too_long_is_a_wrong_budget(monkeypatch, capsys):
+    from fithub import hub
+    from fithub.cli import main
+
+    class Session:
+        def request(self, *_arguments, **_more):
+            return SimpleNamespace(status_code=414, json=lambda: json.loads(""))
+
+    monkeypatch.setattr(hub, "get_session", Session)
+    assert main(["fit", "alice/m", "--memory", "1" * 70_000]) == 2
+    assert "too long" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [("--seconds", "nan"), ("--seconds", "0"), ("--seconds", "-1"), ("--seconds", "1e9"),
