@@ -87,24 +87,36 @@ def read_card(text: str) -> Card:
 
 def split_card(text: str) -> tuple[str | None, str, int]:
     """The YAML text (None where there is no closed `---` block), the Markdown, and the line where the YAML starts."""
-    plain = text.removeprefix("\ufeff")
-    blank = len(plain) - len(plain.lstrip())
-    start = _START.match(plain, blank)
-    if start is None or (blank and plain[blank - 1] not in "\r\n"):
+    span = front_span(text)
+    if span is None:
         return None, text, 1
-    end = _END.search(plain, start.end())
-    if end is None:
-        return None, text, 1
-    first_line = len(_LINE.findall(plain, 0, start.end())) + 2
-    front = plain[start.end() : end.start()]
-    return _LINE.sub("", front, count=1), plain[end.end() :], first_line
+    end = _END.match(text, span[1])
+    assert end is not None
+    first_line = len(_LINE.findall(text, 0, span[0])) + 2
+    return _LINE.sub("", text[slice(*span)], count=1), text[end.end() :], first_line
+
+
+def front_span(text: str) -> tuple[int, int] | None:
+    """Where in the text the YAML stands, with the line break before it and without the one after it."""
+    mark = len(text) - len(text.removeprefix("\ufeff"))
+    blank = len(text) - len(text[mark:].lstrip())
+    start = _START.match(text, blank)
+    if start is None or (blank > mark and text[blank - 1] not in "\r\n"):
+        return None
+    end = _END.search(text, start.end())
+    return (start.end(), end.start()) if end is not None else None
+
+
+def compose(front: str) -> Any:
+    """The nodes of a card's YAML with their marks, for YAML which `read_card` took."""
+    return yaml.compose(front, Loader=_Loader)
 
 
 def lines_of(text: str, paths: Iterable[tuple[str | int, ...]]) -> list[int]:
     """The line, counted from the file's top, of each value in a card which `read_card` takes; where the value is not
     there, the line of what should hold it."""
     front, _, first_line = split_card(text)
-    root = yaml.compose(front or "", Loader=_Loader)
+    root = compose(front or "")
     found = []
     for path in paths:
         node, line = root, 0

@@ -3,14 +3,18 @@
 import re
 from typing import Any
 
+from models_registry.accounts.actors import Actor
+from models_registry.cards.editing import with_value
 from models_registry.cards.facts import VERSION, facts_of, names_of
 from models_registry.cards.metadata import Card, CardError, infer_library, infer_pipeline_tag, read_card
 from models_registry.cards.tags import tags_of
 from models_registry.cards.validation import Problem, validate
-from models_registry.errors import BadRequest, EntryNotFound
+from models_registry.errors import BadRequest, Conflict, EntryNotFound
 from models_registry.repos.changes import changes_between
+from models_registry.repos.commits import AddFile, commit
 from models_registry.repos.entries import entry_at, read_small
 from models_registry.repos.models import Repository, RepoType
+from models_registry.repos.revisions import DEFAULT_BRANCH
 from models_registry.search import index, tag_uses
 
 CARD = "README.md"
@@ -51,6 +55,36 @@ def card_at(repository: Repository, commit: str) -> Card:
         return read_card(text)
     except CardError:
         return Card(body=text)
+
+
+def change_card(actor: Actor, repository: Repository, key: str, value: Any, title: str, parent: str) -> str:
+    """Commit to main a card whose metadata says `key: value` (None: no more), as a push would; returns the commit.
+
+    `parent` is main's head as whoever asks saw it. Raises Forbidden, HeadMoved, BadRequest (a card which can not be
+    changed here, or which a push would refuse), Conflict (it says so already).
+    """
+    text = _whole_card(repository, parent)
+    try:
+        changed = with_value(text, key, value)
+    except CardError as error:
+        raise BadRequest(str(error)) from error
+    if changed == text:
+        raise Conflict("The card says so already: nothing was changed.")
+    refuse_bad_card(CARD, changed.encode(), repository.kind)
+    return commit(actor, repository, DEFAULT_BRANCH, [AddFile(CARD, changed.encode())], title, parent=parent)
+
+
+def _whole_card(repository: Repository, commit_oid: str) -> str:
+    try:
+        entry = entry_at(repository, commit_oid, CARD)
+    except EntryNotFound:
+        return ""
+    try:
+        if entry.sha256 or entry.size_bytes > MAX_CARD_BYTES:
+            raise BadRequest("README.md is kept as a large file, which can not be changed here: push it anew.")
+        return read_small(repository, entry).decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest("README.md is not written in UTF-8: push it anew in UTF-8.") from error
 
 
 def refresh(repository: Repository, commit: str, old_commit: str | None) -> None:
