@@ -147,6 +147,7 @@ INSTALLED_APPS = [
     "compression_service.devices",
     "compression_service.recipes",
     "compression_service.variants",
+    "compression_service.linking",
     "compression_service.selection",
     "compression_service.ledger",
     "compression_service.pages",

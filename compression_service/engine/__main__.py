@@ -32,7 +32,7 @@ def main(task_path: str) -> int:
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
-    """The result of a task: convert, make or measure. Raises EngineError for an expected refusal."""
+    """The result of a task: convert, make, measure or preview. Raises EngineError for an expected refusal."""
     act, work = task.get("act"), Path("engine-work").resolve()
     if act == "convert":
         from compression_service.engine.convert.act import convert
@@ -46,7 +46,11 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         from compression_service.engine.measuring import measure
 
         return measure(task, _request(task.get("inputs") or {}), work, report)
-    raise RefusedError(f"The engine knows convert, make and measure, not {act!r}.")
+    if act == "preview":
+        from compression_service.engine.preview import preview
+
+        return preview(Path(task["baseline"]), _request(task), work, report)
+    raise RefusedError(f"The engine knows convert, make, measure and preview, not {act!r}.")
 
 
 def _request(task: dict[str, Any]) -> Any:

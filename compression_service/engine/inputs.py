@@ -50,6 +50,7 @@ class Inputs:
     steps: int = 1
     truth: fidelity.Truth | None = None
     notes: list[str] = field(default_factory=list)
+    missing: str = ""  # the card's label, which is no column of the dataset
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -94,7 +95,7 @@ def prepare(models: dict[str, tuple[ModelProto, Path]], request: Request, work: 
     made: Inputs | None = None
     if request.dataset is not None:
         try:
-            made = _from_dataset(models, specs, request, work)
+            made = from_dataset(models, specs, request, work)
         except ValueError as error:
             notes.append(f"The linked dataset was not used: {error}.")
     if made is None:
@@ -103,9 +104,10 @@ def prepare(models: dict[str, tuple[ModelProto, Path]], request: Request, work: 
     return made
 
 
-def _from_dataset(
+def from_dataset(
     models: dict[str, tuple[ModelProto, Path]], specs: dict[str, list[dict[str, Any]]], request: Request, work: Path
 ) -> Inputs:
+    """The inputs out of the request's dataset. A ValueError ends the sentence "the linked dataset was not used"."""
     assert request.dataset is not None
     info = request.dataset_info or {}
     components = {
@@ -113,7 +115,7 @@ def _from_dataset(
         for name, (model, _) in models.items()
     }
     found = linked.read(
-        request.dataset, components, info.get("config") or {}, request.seed, _tokenizer(request.support),
+        request.dataset, components, info.get("config") or {}, request.seed, tokenizer_of(request.support),
         roles.read_json(request.support, "config.json"), roles.read_json(request.support, "preprocessor_config.json"),
     )  # fmt: skip
     origin = "@".join(
@@ -125,7 +127,7 @@ def _from_dataset(
         for name, (calibration, evaluation) in found.feeds.items()
     }  # fmt: skip
     source = f"{origin or 'linked dataset'}, {found.words}"
-    return Inputs(made, "dataset", source, found.steps, found.truth, found.notes)
+    return Inputs(made, "dataset", source, found.steps, found.truth, found.notes, found.missing)
 
 
 def _generated(
@@ -189,6 +191,7 @@ def _timed(name: str, path: Path, feeds: list[Feed], work: Path) -> float:
     return float(result["seconds"]) * 1000 / len(feeds)
 
 
-def _tokenizer(support: Path | None) -> Path | None:
+def tokenizer_of(support: Path | None) -> Path | None:
+    """The repository's own tokenizer.json, where it has one."""
     path = support / "tokenizer.json" if support is not None else None
     return path if path is not None and path.is_file() and not path.is_symlink() else None

@@ -70,7 +70,7 @@ def make(
     prepared = inputs_module.prepare(models, request, work / "inputs")
     progress(0.15, f"Running the source on {prepared.evaluation_count} inputs")
     try:
-        source_outputs, count = _outputs(paths, prepared, work / "source", request.seconds_cap / 3)
+        source_outputs, count = outputs_on(paths, prepared, work / "source", request.seconds_cap / 3)
     except runner.RunError as error:
         raise FailedError(f"The source model does not run on its evaluation inputs: {error}") from error
     made = []
@@ -240,7 +240,7 @@ def _check_changed(one: Recipe, made: list[Made]) -> None:
             raise NotApplicableError(reasons)
 
 
-def _outputs(
+def outputs_on(
     paths: dict[str, Path], prepared: Inputs, work: Path, seconds_cap: float | None, count: int | None = None
 ) -> tuple[dict[str, fidelity.Outputs], int]:
     """Outputs of every component on the evaluation inputs, by a fresh process."""
@@ -284,7 +284,7 @@ def _judged(
     }  # fmt: skip
     variant_paths = {component.name: out / component.path for component in made}
     try:
-        variant, count = _outputs(variant_paths, prepared, work / "variant", request.seconds_cap, count)
+        variant, count = outputs_on(variant_paths, prepared, work / "variant", request.seconds_cap, count)
     except runner.RunError as error:
         raise QuarantinedError(f"The variant does not load or run: {error}", **result) from error
     agreements = {

@@ -24,6 +24,7 @@ _TITLES = {
     "convert": "Convert to ONNX",
     "make_variant": "Make a variant",
     "measure": "Measure every variant",
+    "preview_data": "Look at a dataset's rows",
     "read_rows": "Read the first rows",
     "scan_files": "Scan files for pickles",
 }

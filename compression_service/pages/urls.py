@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from compression_service.pages import views
+from compression_service.pages import data, views
 from models_registry.repos.models import RepoType
 
 urlpatterns = [
@@ -17,6 +17,7 @@ for _kind in (RepoType.DATASET, RepoType.MODEL):
         path(f"{_base}/jobs", views.jobs, _extra),
         path(f"{_base}/jobs/<int:job_id>/cancel", views.cancel_job, _extra),
         *([path(f"{_base}/variants/<str:variant>", views.variant, _extra)] if _kind is RepoType.MODEL else []),
+        *([path(f"{_base}/data", data.data, _extra)] if _kind is RepoType.MODEL else []),
         *([path(f"{_base}/budgets", views.budgets, _extra)] if _kind is RepoType.MODEL else []),
         path(f"{_base}/progress", views.live_progress, _extra),
     ]

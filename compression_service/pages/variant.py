@@ -11,9 +11,11 @@ from compression_service.pages.passes import passes_of
 from compression_service.pages.variants import threads_text
 from compression_service.variants.models import Variant
 from compression_service.variants.services import PROVENANCE
+from models_registry.accounts.policies import can_write
 from models_registry.errors import NotFound
 from models_registry.hfapi.base import endpoint
 from models_registry.pages.links import at
+from models_registry.pages.places import actor_of
 from models_registry.repos.models import Repository
 
 
@@ -25,6 +27,7 @@ def context_of(request: HttpRequest, repository: Repository, name: str) -> dict[
         raise NotFound(f"There is no variant {name[:80]!r} of this model.")
     variant.source, line = family.source, family.line(variant.name)
     context: dict[str, Any] = {
+        "can_write": can_write(actor_of(request), repository),
         "family": family,
         "source": family.source,
         "variant": variant,

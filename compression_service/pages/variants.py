@@ -13,6 +13,9 @@ from django.utils.safestring import SafeString
 from compression_service.pages import chart
 from compression_service.pages.family import Family, Line, family_of, variant_link
 from compression_service.variants.models import SourceModel, Variant
+from models_registry.accounts.policies import can_write
+from models_registry.pages.links import repository_link
+from models_registry.pages.places import actor_of
 from models_registry.pages.templatetags.figures import fidelity, in_bytes, ms
 from models_registry.repos.models import Repository
 
@@ -36,6 +39,8 @@ def context_of(request: HttpRequest, repository: Repository, family: Family) -> 
     axis = axis if axis in AXES else "latency"
     return {
         "repository": repository,
+        "own": repository_link(repository),
+        "can_write": can_write(actor_of(request), repository),
         "family": family,
         "source": family.source,
         "lines": family.lines,

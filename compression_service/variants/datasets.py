@@ -4,12 +4,14 @@ import hashlib
 from itertools import chain, zip_longest
 from pathlib import PurePosixPath
 
+from models_registry.accounts.actors import ANONYMOUS
 from models_registry.accounts.policies import can_use
 from models_registry.cards.metadata import Card
 from models_registry.cards.services import card_at
+from models_registry.errors import RevisionNotFound
 from models_registry.repos.entries import Entry, list_entries
 from models_registry.repos.models import Repository, RepoType
-from models_registry.repos.revisions import branch_head
+from models_registry.repos.revisions import branch_head, resolve_revision
 from models_registry.repos.services import repository_named
 
 DATA_ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
@@ -68,13 +70,26 @@ def usable_dataset(model: Repository, name: str) -> Repository | None:
 
 
 def dataset_of(model: Repository, commit: str) -> tuple[str, str] | None:
-    """(full name, commit at its head) of the dataset for a model's commit; None while there is none with rows."""
-    for name in named_datasets(card_at(model, commit)):
+    """(full name, commit) of the dataset for a model's commit: the one which the card pins, else its head; None while
+    there is none with rows."""
+    card = card_at(model, commit)
+    for name in named_datasets(card):
         dataset = usable_dataset(model, name)
-        head = branch_head(dataset) if dataset is not None else None
-        if dataset is not None and head is not None and data_paths(dataset, head):
-            return dataset.full_name, head
+        chosen = _commit_of(dataset, card) if dataset is not None else None
+        if dataset is not None and chosen is not None and data_paths(dataset, chosen):
+            return dataset.full_name, chosen
     return None
+
+
+def _commit_of(dataset: Repository, card: Card) -> str | None:
+    """None for a revision which is not there (any more)."""
+    wanted = card.fithub.get("dataset_revision")
+    if not isinstance(wanted, str) or not card.fithub.get("dataset"):
+        return branch_head(dataset)
+    try:
+        return resolve_revision(ANONYMOUS, dataset, wanted)
+    except RevisionNotFound:
+        return None
 
 
 def problems(metadata: dict[str, object], kind: str) -> list[tuple[tuple[str | int, ...], str]]:
@@ -88,6 +103,8 @@ def problems(metadata: dict[str, object], kind: str) -> list[tuple[tuple[str | i
     for key, value in block.items():
         if key in CHECKS:
             found += [(("fithub", key, *path), rule) for path, rule in CHECKS[key](value)] if value is not None else []
+            if key == "dataset_revision" and value is not None and not block.get("dataset"):
+                found.append((("fithub", key), "is a revision of fithub.dataset, which is not named"))
         elif key not in OTHER_KEYS:
             found.append(
                 (("fithub", str(key)[:80]), f"is not known here; known are {', '.join((*CHECKS, *OTHER_KEYS))}")

@@ -48,6 +48,7 @@ class Linked:
     steps: int = 1
     truth: Truth | None = None
     notes: list[str] = field(default_factory=list)
+    missing: str = ""  # the card's label, which is no column
 
 
 def read(
@@ -78,6 +79,9 @@ def read(
     else:
         linked = _of_rows(components, (calibration, evaluation), block, settings, tokenizer, config, processor, seed)
         linked.words = f"{words}; {linked.words}"
+    if settings.label is not None and settings.label not in evaluation[0].columns:
+        linked.missing = settings.label
+        notes.append(f"The dataset has no column {settings.label!r}, which the card names as label.")
     linked.notes = [*notes, *linked.notes]
     judged = min(len(one[1]) for one in linked.feeds.values())
     if judged < NARROW_ROWS:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Protocol
 
 from compression_service.jobs.models import Job
-from compression_service.jobs.runners import convert, make_variant, measure, read_rows, scan_files
+from compression_service.jobs.runners import convert, make_variant, measure, preview_data, read_rows, scan_files
 
 if TYPE_CHECKING:
     from compression_service.jobs.execution import Context
@@ -23,6 +23,7 @@ RUNNERS: dict[str, Runner] = {
     "convert": convert,
     "make_variant": make_variant,
     "measure": measure,
+    "preview_data": preview_data,
     "read_rows": read_rows,
     "scan_files": scan_files,
 }

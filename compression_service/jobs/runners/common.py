@@ -10,6 +10,7 @@ from compression_service.jobs.services import enqueue
 from compression_service.variants.datasets import data_paths, named_datasets, usable_dataset
 from compression_service.variants.models import SourceModel, Variant
 from models_registry.cards.services import card_at
+from models_registry.repos.models import Repository
 
 NO_DATASET = (
     "The card names {names}, which this hub does not hold or may not read for this model: push it, and the variants are"
@@ -25,23 +26,33 @@ def source_of(job: Job) -> SourceModel:
 
 def bring_inputs(source: SourceModel, folder: Path, stop: Event, say: Say | None = None) -> dict[str, Any]:
     """Put the support files and the dataset's rows into the job's folder; returns the task's keys for them."""
-    checkout(
-        source.repository, source.commit, folder / "source", keep=source.detail.get("support_files") or [], stop=stop
-    )
-    task: dict[str, Any] = {"source": "source", "dataset": None, "dataset_info": None, "seed": 0, "seconds_cap": 60}
+    task = bring_support(source, folder, stop)
+    card = card_at(source.repository, source.commit)
     if not source.dataset:
-        named = named_datasets(card_at(source.repository, source.commit))
+        named = named_datasets(card)
         return task | ({"notes": [NO_DATASET.format(names=", ".join(named[:3]))]} if named else {})
     dataset = usable_dataset(source.repository, source.dataset)
     if dataset is None:  # deleted or hidden since
         return task
-    paths = data_paths(dataset, source.dataset_commit)
+    return task | bring_rows(dataset, source.dataset_commit, card.fithub, folder, stop, say)
+
+
+def bring_support(source: SourceModel, folder: Path, stop: Event) -> dict[str, Any]:
+    """Tokenizer and configurations; the task's keys for a model without a dataset."""
     checkout(
-        dataset, source.dataset_commit, folder / "dataset", keep=paths, stop=stop, say=say, what="the dataset's rows"
+        source.repository, source.commit, folder / "source", keep=source.detail.get("support_files") or [], stop=stop
     )
-    card = card_at(source.repository, source.commit)
-    info = {"repository": source.dataset, "commit": source.dataset_commit, "files": paths, "config": card.fithub}
-    return task | {"dataset": "dataset", "dataset_info": info}
+    return {"source": "source", "dataset": None, "dataset_info": None, "seed": 0, "seconds_cap": 60}
+
+
+def bring_rows(
+    dataset: Repository, commit: str, block: dict[str, Any], folder: Path, stop: Event, say: Say | None = None
+) -> dict[str, Any]:
+    """The dataset's files of rows, and what the card's `fithub:` block says of them."""
+    paths = data_paths(dataset, commit)
+    checkout(dataset, commit, folder / "dataset", keep=paths, stop=stop, say=say, what="the dataset's rows")
+    info = {"repository": dataset.full_name, "commit": commit, "files": paths, "config": block}
+    return {"dataset": "dataset", "dataset_info": info}
 
 
 def measure_when_made(source: SourceModel) -> None:
