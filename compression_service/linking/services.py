@@ -66,7 +66,7 @@ def data_chosen(actor: Actor, model: Repository, name: str, revision: str) -> tu
         ) from error
     if not data_paths(dataset, commit):
         raise BadRequest(
-            f"{dataset.full_name} has no rows at {commit[:8]}: no CSV, JSON or Parquet file, images, sounds or texts."
+            f"{dataset.full_name} has no rows at {commit[:8]}: no CSV, JSON, Parquet, NPZ, images, sounds or texts."
         )
     return dataset, commit
 

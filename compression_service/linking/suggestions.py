@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compression_service.variants.datasets import data_paths, named_datasets
+from compression_service.variants.datasets import ARRAY_ENDINGS, data_paths, named_datasets
 from models_registry.accounts.actors import Actor
 from models_registry.accounts.policies import can_read_files, can_use
 from models_registry.cards.metadata import Card
@@ -78,6 +78,6 @@ def shape_of(dataset: Repository, commit: str) -> Shape:
         if entry.oid in read
         for column in read[entry.oid].columns
     }
-    if not tables:
+    if not tables and not any(path.lower().endswith(ARRAY_ENDINGS) for path in paths):
         columns = dict.fromkeys(_OF_FILES, "")
     return Shape(sorted({split_of(path) for path in paths}), list(columns.items()), len(paths))

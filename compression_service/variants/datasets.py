@@ -15,6 +15,7 @@ from models_registry.repos.revisions import branch_head, resolve_revision
 from models_registry.repos.services import repository_named
 
 DATA_ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+ARRAY_ENDINGS = (".npz",)
 MEDIA_ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".wav")
 TEXT_ENDINGS = (".txt",)
 MEDIA_LIMIT_FILES = 4000
@@ -24,7 +25,7 @@ MEDIA_LIMIT_BYTES = 512 * 1024 * 1024
 def data_paths(dataset: Repository, commit: str) -> list[str]:
     """The files of rows at a commit; of images, sounds and texts in folders as many as the limits allow."""
     files = [entry for entry in list_entries(dataset, commit, recursive=True) if not entry.is_folder]
-    tables = [entry.path for entry in files if entry.path.lower().endswith(DATA_ENDINGS)]
+    tables = [entry.path for entry in files if entry.path.lower().endswith((*DATA_ENDINGS, *ARRAY_ENDINGS))]
     media = [entry for entry in files if entry.path.lower().endswith(MEDIA_ENDINGS)]
     if not tables and not media:
         media = [entry for entry in files if entry.path.lower().endswith(TEXT_ENDINGS)]

@@ -260,7 +260,7 @@ def _scale(config: dict[str, Any]) -> float:
 def _array(table: Table, columns: list[str], row: int, shape: list[Any], spec: Spec, scale: float) -> np.ndarray:
     values: Any = [table.columns[column][row] for column in columns]
     if len(columns) == 1 and isinstance(values[0], LISTS):
-        values = values[0]
+        values = _channels_first(values[0], shape) if isinstance(values[0], np.ndarray) else values[0]
     try:
         numbers = np.asarray(values, np.float64).reshape(-1)
     except (TypeError, ValueError) as error:
@@ -276,6 +276,13 @@ def _array(table: Table, columns: list[str], row: int, shape: list[Any], spec: S
         return numbers.reshape(wanted).astype(spec["dtype"])
     except (TypeError, ValueError) as error:
         raise MappingError(f"{numbers.size} numbers of a row do not fill the input {spec['name']} {wanted}") from error
+
+
+def _channels_first(cell: np.ndarray, shape: list[Any]) -> np.ndarray:
+    """An array [H, W, C] for an input [N, C, H, W]: filled in as it lies, its pixels would be mixed up."""
+    if cell.ndim != 3 or len(shape) != 4 or shape[1] not in (1, 3) or cell.shape[0] == shape[1]:
+        return cell
+    return cell.transpose(2, 0, 1) if cell.shape[2] == shape[1] else cell
 
 
 def _label_column(table: Table, config: dict[str, Any]) -> str | None:

@@ -1,6 +1,6 @@
 """Rows of a dataset repository, by split: CSV, TSV, JSON, JSONL and Parquet, read by duckdb inside one folder.
 
-Where there are none: images or sounds in folders (a row each), or lines of text.
+Where there are none: arrays of NPZ files, images or sounds in folders (a row each), or lines of text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from compression_service.engine.calibration import media
+from compression_service.engine.calibration import arrays, media
 
 READERS = {
     ".csv": "read_csv", ".tsv": "read_csv", ".json": "read_json", ".jsonl": "read_json", ".ndjson": "read_json",
@@ -64,11 +64,13 @@ def read(folder: Path, seed: int) -> dict[str, Table]:
         if Path(name).name not in ("dataset_info.json", "dataset_infos.json", "metadata.json"):
             by_split.setdefault(split_of(name), []).append(name)
     tables = {split: _table(folder, split, names, seed) for split, names in by_split.items()}
+    if not tables:
+        tables = _array_tables(folder, seed)
     if any(_of_media(table) for table in tables.values()):
         return tables
     files_as_rows = _media_tables(folder) or ({} if tables else _line_tables(folder))
     if not tables and not files_as_rows:
-        raise ValueError("it has no CSV, JSON or Parquet file, no images, no WAV files and no text")
+        raise ValueError("it has no CSV, JSON, Parquet or NPZ file, no images, no WAV files and no text")
     return files_as_rows or tables
 
 
@@ -126,6 +128,22 @@ def _line_tables(folder: Path) -> dict[str, Table]:
             table = tables.setdefault(split_of(name), Table(split_of(name), {"text": []}, [], folder))
             table.columns["text"] += lines
             table.files.append(name)
+    return tables
+
+
+def _array_tables(folder: Path, seed: int) -> dict[str, Table]:
+    """Of NPZ files; those whose arrays are not named as those of the first one of their split are left out."""
+    tables: dict[str, Table] = {}
+    for path in sorted(folder.rglob(f"*{arrays.ENDING}")):
+        if not path.is_file() or path.is_symlink():
+            continue
+        name = path.relative_to(folder).as_posix()
+        for split, columns in arrays.read(path, split_of, split_of(name), ROWS_KEPT, seed).items():
+            table = tables.setdefault(split, Table(split, {key: [] for key in columns}, [], folder))
+            if columns.keys() == table.columns.keys() and len(table) < ROWS_KEPT:
+                table.files.append(name)
+                for key, cells in columns.items():
+                    table.columns[key] += cells
     return tables
 
 

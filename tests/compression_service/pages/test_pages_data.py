@@ -84,7 +84,7 @@ def test_it_says_what_judged_and_suggests_what_fits(alice, bob, alice_browser, m
 def test_the_form_names_inputs_columns_and_the_commit(alice_browser, model, family, rows):
     page = alice_browser.get("/alice/m/data", {"dataset": "Alice/Rows"}).content.decode()
     assert 'name="input:pixels"' in page and "float32 n×1" in page and "split train" in page
-    assert f'name="dataset_revision" value="{branch_head(rows)}"' in page and "still being read" in page
+    assert f'name="dataset_revision" value="{branch_head(rows)}"' in page and "before its rows were read" in page
     assert 'type="checkbox" name="told"' not in page
 
 
