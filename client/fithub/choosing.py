@@ -70,6 +70,11 @@ def devices(*, endpoint: str | None = None) -> list[dict[str, Any]]:
     return list(hub.get("/api/devices", endpoint=endpoint))
 
 
+def by_trust(footprints: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The hub's own records first, then what several people confirmed: anybody can report any inputs."""
+    return sorted(footprints, key=lambda one: {"verified": 0, "confirmed": 1}.get(one.get("trust", ""), 2))
+
+
 def _texts(given: dict[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in given.items() if value is not None}
 

@@ -99,7 +99,7 @@ def submit(taken: dict[str, Any], *, endpoint: str | None = None) -> dict[str, A
 
 
 def _shapes(repo_id: str, source: dict[str, Any]) -> dict[str, Any]:
-    for footprint in source["footprints"]:
+    for footprint in choosing.by_trust(source["footprints"]):
         if footprint.get("input_shapes") and footprint.get("inputs") is not None:
             return {"input_shapes": footprint["input_shapes"], "inputs": footprint["inputs"]}
     raise BadRequest(f"The hub has no record of {repo_id} which says what the inputs are: it has to measure it first.")

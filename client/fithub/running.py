@@ -83,7 +83,7 @@ def _fed(np: Any, session: Any, given: str | None, root: Path, row: dict[str, An
 def _made_up(row: dict[str, Any]) -> dict[str, Any]:
     from fithub.measuring import feeds
 
-    for footprint in row["footprints"]:
+    for footprint in choosing.by_trust(row["footprints"]):
         for shapes in (footprint.get("input_shapes") or {}).values():
             try:
                 return dict(feeds.made_again(shapes, 1)[0])

@@ -10,6 +10,9 @@ from typing import Any
 MOST_TEXT = 2000  # the reasons for noise, one a window, are the longest
 MOST_ENTRIES = 64
 MOST_CHARACTERS = 32_768  # of a part which is kept as it is, as JSON
+LONGEST_MS = 24 * 3600 * 1000.0  # of a session, and so of all in it
+ROUNDED_UP = 1.001
+RUNS_FOR = {"p95": 130, "p99": 662}  # measuring.md §1.4; the p90 is checked against the samples
 MOST_ELEMENTS = 10**8  # of one input: whoever measures again makes inputs by these shapes
 _NUMBERS = (
     "throughput_per_s", "peak_memory_bytes", "baseline_memory_bytes", "added_memory_bytes", "anonymous_bytes",
@@ -55,9 +58,33 @@ def _impossible(kept: dict[str, Any]) -> str:
     limit = (kept.get("ran_within") or {}).get("bytes")
     if kept.get("ran_within") is not None and (not _is_amount(limit) or limit is None or limit < peak):
         return "ran_within is no limit in bytes, or lies below the peak"
-    if any(value is not None and not _is_amount(value) for value in (kept.get("load_ms") or {}).values()):
+    if any(not _is_amount(value) or value > LONGEST_MS for value in _stated(kept, "load_ms").values()):
         return "load_ms holds what is no time"
+    if any(not _is_amount(value) or not value for value in _stated(kept, "ratio_to_source").values()):
+        return "ratio_to_source holds what is no ratio"
+    return _impossible_latency(_stated(kept, "latency_ms"), kept["samples_ms"], kept.get("throughput_per_s"))
+
+
+def _impossible_latency(latency: dict[str, Any], samples: list[float], throughput: float | None) -> str:
+    if not all(map(_is_amount, latency.values())):
+        return "latency_ms holds what is no time"
+    ordered = [latency[key] for key in ("min", "p50", "p90", "p95", "p99") if key in latency]
+    count = latency.get("count", len(samples))
+    if ordered != sorted(ordered) or ordered[0] <= 0 or latency.get("min", 0) > min(samples) * ROUNDED_UP:
+        return "latency_ms holds percentiles which are not in order"
+    if not isinstance(count, int) or count < len(samples) or count * latency.get("p50", 0) > LONGEST_MS:
+        return "latency_ms.count is not how many runs there were"
+    if any(key in latency and count < runs for key, runs in RUNS_FOR.items()):
+        return "latency_ms holds percentiles for which its runs are too few"
+    if not ordered[0] <= latency.get("mean", ordered[0]) <= LONGEST_MS:
+        return "latency_ms.mean lies below its fastest run"
+    if throughput is not None and throughput * latency.get("mean", 2 * max(samples)) < 1000 * 0.99:
+        return "throughput_per_s is lower than that of its samples"
     return ""
+
+
+def _stated(kept: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in (kept.get(key) or {}).items() if value is not None}
 
 
 def _are_figures(value: Any, *, with_words: bool) -> bool:

@@ -21,6 +21,7 @@ FASTEST_MS = 1e-4  # an empty session takes longer than 100 ns on anything
 LEAST_MEMORY_BYTES = 5 * 1024 * 1024  # an interpreter with numpy and a runtime takes more anywhere
 ROUNDED = 0.02  # how far the stated percentiles may lie from those of the samples that were kept
 METERS = ("meter", "rapl", "nvml")
+LEAST_WATTS = 1e-4  # above rest: the smallest microcontroller takes more
 MOST_WATTS = 2000.0  # a thread: no machine draws more
 MOST_NESTED = 24  # a curve in a profile is six deep
 SAME_RUN = 0.005
@@ -152,7 +153,7 @@ def _record(one: Any, measured: dict[str, Any], cores: int, memory: int) -> Sent
         raise RecordError(f"The peak memory of {name} is not possible on a machine with {memory:,} bytes.")
     if not _is_count(baseline, 2**50) or baseline > peak:
         raise RecordError(f"The runtime alone took more memory than all of {name}: the record is not whole.")
-    _require_energy(name, one, max(samples) * one["threads"])
+    _require_energy(name, one, min(samples), max(samples) * one["threads"])
     kept, problem = contents.kept_of(one)
     if problem:
         raise RecordError(f"The record of {name} is none of the harness, {problem}: send what `fithub measure` took.")
@@ -161,7 +162,7 @@ def _record(one: Any, measured: dict[str, Any], cores: int, memory: int) -> Sent
     return Sent(name, one["threads"], files, p50, p90, peak, digest, kept)
 
 
-def _require_energy(name: str, one: dict[str, Any], most_cpu_ms: float) -> None:
+def _require_energy(name: str, one: dict[str, Any], least_ms: float, most_cpu_ms: float) -> None:
     """What energy is told by: joules of a meter, or the processor time of an inference."""
     cpu_ms, energy = one.get("cpu_ms"), one.get("energy")
     # Threads which wait for work spin between inferences too: a little more than all of the time of the slowest one.
@@ -170,6 +171,7 @@ def _require_energy(name: str, one: dict[str, Any], most_cpu_ms: float) -> None:
     if energy is not None and not (
         isinstance(energy, dict) and _is_amount(energy.get("mj")) and energy.get("method") in METERS
         and energy["mj"] <= most_cpu_ms * MOST_WATTS
+        and (energy["mj"] == 0 or energy["mj"] >= least_ms * LEAST_WATTS)
     ):  # fmt: skip
         raise RecordError(f"The energy of {name} must be mj, 0 or more, by one of {', '.join(METERS)}, or left out.")
 

@@ -20,6 +20,16 @@ def listed(**changes):
     return own | {"yours": False, "datasheet": None} | changes
 
 
+def test_inputs_are_made_as_the_hub_s_own_record_says_before_anybody_s():
+    from fithub import remeasuring
+
+    rows = [
+        {"trust": trust, "input_shapes": {"m": trust}, "inputs": {}} for trust in ("reported", "confirmed", "verified")
+    ]
+    assert remeasuring._shapes("alice/m", {"footprints": rows})["input_shapes"] == {"m": "verified"}
+    assert remeasuring._shapes("alice/m", {"footprints": rows[:2]})["input_shapes"] == {"m": "confirmed"}
+
+
 @pytest.mark.parametrize(
     ("changes", "is_refused"),
     [({}, False), ({"cores": 999}, True), ({"cores": 999, "yours": True}, False), ({"cores": 999, "name": "x"}, False),
