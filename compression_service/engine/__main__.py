@@ -55,8 +55,9 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
 
 def _request(task: dict[str, Any]) -> Any:
     from compression_service.engine.inputs import Request
+    from compression_service.engine.memo import Memo
 
-    source, dataset = task.get("source"), task.get("dataset")
+    source, dataset, kept = task.get("source"), task.get("dataset"), task.get("memo")
     return Request(
         support=Path(source) if isinstance(source, str) else None,
         dataset=Path(dataset) if dataset else None,
@@ -64,6 +65,7 @@ def _request(task: dict[str, Any]) -> Any:
         seed=int(task.get("seed", 0)),
         seconds_cap=float(task.get("seconds_cap", 60)),
         notes=tuple(task.get("notes", ())),
+        memo=Memo(Path(kept) if kept else None),
     )
 
 

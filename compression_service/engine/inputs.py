@@ -16,6 +16,7 @@ from onnx import ModelProto
 from compression_service.engine import fidelity, graph, runner
 from compression_service.engine.calibration import generated, linked, roles
 from compression_service.engine.errors import RefusedError
+from compression_service.engine.memo import Memo
 
 GENERATED_EVALUATION = 256
 GENERATED_CALIBRATION = 64
@@ -86,6 +87,7 @@ class Request:
     seed: int = 0
     seconds_cap: float = 60.0
     notes: tuple[str, ...] = ()  # what whoever asks has to say about the inputs
+    memo: Memo = field(default_factory=Memo)  # what other recipes of the same source have computed
 
 
 def prepare(models: dict[str, tuple[ModelProto, Path]], request: Request, work: Path) -> Inputs:

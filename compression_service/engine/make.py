@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
-import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,21 +10,21 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from compression_service.engine import fidelity, graph, runner, streamed
+from compression_service.engine import fidelity, graph, memo, runner, steps, streamed
 from compression_service.engine import inputs as inputs_module
-from compression_service.engine.applicability import PASSES, choices, in_single, together, verdicts
+from compression_service.engine.applicability import in_single, together, verdicts
 from compression_service.engine.calibration import augment, roles
 from compression_service.engine.errors import (
     FailedError,
     NotApplicableError,
     QuarantinedError,
-    first_line,
 )
 from compression_service.engine.inputs import Inputs, Request
 from compression_service.engine.measure.machine import has_vnni
-from compression_service.engine.passes.base import PassContext, PassOutcome
-from compression_service.engine.recipes import Recipe, Step, named_or_defined
+from compression_service.engine.passes.base import PassContext
+from compression_service.engine.recipes import Recipe, named_or_defined
 from compression_service.engine.sharing import share_equal_weights
+from compression_service.engine.steps import Done
 from compression_service.engine.versions import versions
 
 Progress = Callable[[float, str], None]
@@ -60,7 +56,7 @@ def make(
     Raises RefusedError (no such recipe), NotApplicableError, FailedError or QuarantinedError.
     """
     one = named_or_defined(recipe)
-    began = _processor_s()
+    began = steps.processor_s()
     if not one.steps:
         raise NotApplicableError("The baseline is what convert makes; there is nothing to apply.")
     paths = baseline_components(baseline)
@@ -70,7 +66,7 @@ def make(
     prepared = inputs_module.prepare(models, request, work / "inputs")
     progress(0.15, f"Running the source on {prepared.evaluation_count} inputs")
     try:
-        source_outputs, count = outputs_on(paths, prepared, work / "source", request.seconds_cap / 3)
+        source_outputs, count = _source_outputs(paths, prepared, work / "source", request)
     except runner.RunError as error:
         raise FailedError(f"The source model does not run on its evaluation inputs: {error}") from error
     made = []
@@ -79,11 +75,12 @@ def make(
         progress(share, f"Applying {one.title} to {name}")
         context = _context(name, model, path, prepared, request, work / "passes" / name)
         with streamed.watched(_read(model, share, f"Applying {one.title} to {name}", progress)):
-            made.append(_apply(one, name, model, path, context, out, single=len(models) == 1))
+            done = steps.walk(one, name, in_single(model), model, context, request.memo)
+            made.append(_written(one, name, path, done, out, single=len(models) == 1))
     _check_changed(one, made)
     progress(0.75, "Comparing the variant with its source")
     result = _judged(one, made, paths, prepared, source_outputs, count, out, request, work)
-    result["provenance"]["processor_s"] = round(_processor_s() - began, 2)
+    result["provenance"]["processor_s"] = round(steps.processor_s() - began, 2)
     progress(1.0, f"{one.title} is ready")
     return result
 
@@ -101,12 +98,6 @@ def _read(model: ModelProto, share: float, words: str, progress: Progress) -> Ca
             progress(share, f"{words}: {done / 1e9:.2f} GB read of a model of {whole / 1e9:.2f} GB")
 
     return read
-
-
-def _processor_s() -> float:
-    """Processor time of this process and of the children which have ended."""
-    spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in spent)
 
 
 def baseline_components(baseline: Path) -> dict[str, Path]:
@@ -174,59 +165,14 @@ def _with_real_state(name: str, path: Path, prepared: Inputs, work: Path) -> lis
     return runner.load_feeds(feeds)
 
 
-def _apply(
-    one: Recipe, name: str, model: ModelProto, path: Path, context: PassContext, out: Path, single: bool
-) -> Made:
-    """All steps on one component; a component to which none applies is carried over as it is."""
-    passes: list[dict[str, Any]] = []
-    current, changed, external, failure = in_single(model), False, False, ""
-    streams = graph.is_streamed(model)
-    for step in one.steps:
-        outcome, entry, problem = _step(step, name, current, context)
-        if not passes and current is not model:
-            entry["changed"] = f"64-bit floats in 32 bits first; {entry['changed']}"
-        passes.append(entry)
-        failure = failure or problem
-        if outcome is not None:
-            current, changed, external = outcome.model, True, external or outcome.external
-            if streams:
-                current = streamed.spill(current, graph.tensors(current))
+def _written(one: Recipe, name: str, path: Path, done: Done, out: Path, single: bool) -> Made:
+    """The component's files below `out`; one to which no step applied is carried over as it is."""
     target = out / "onnx" / f"{'model' if single else path.stem}{one.suffix}.onnx"
-    if changed:
-        share_equal_weights(current)
-    files = graph.save(current, target, external)
-    return Made(name, f"onnx/{target.name}", [f"onnx/{file.name}" for file in files], passes, changed, failure)
-
-
-def _step(
-    step: Step, name: str, current: ModelProto, context: PassContext
-) -> tuple[PassOutcome | None, dict[str, Any], str]:
-    """The first pass of the step which works: (outcome, its entry in the result, "" or why a tool failed)."""
-    failure = ""
-    reasons: list[str] = []
-    entry: dict[str, Any]
-    for chosen in choices(step, graph.normalise(current)):
-        if chosen.name is None:
-            reasons.append(chosen.reason)
-            continue
-        began = time.perf_counter()
-        try:
-            outcome: PassOutcome = PASSES[chosen.name].apply(current, dict(chosen.params), context)
-        except NotApplicableError as error:
-            reasons.append(error.reason)
-            continue
-        except Exception as error:  # a tool's own failure is an answer for the contributor, the log has the rest
-            traceback.print_exc(file=sys.stderr)
-            failure = f"The pass {chosen.name} failed on {name}: {first_line(error)}"
-            reasons.append(failure)
-            continue
-        seconds = round(time.perf_counter() - began, 3)
-        entry = {"pass": chosen.name, "source": PASSES[chosen.name].SOURCE, "params": outcome.params}
-        entry |= {"component": name, "changed": outcome.changed, "seconds": seconds, "layers": outcome.layers}
-        return outcome, entry, ""
-    entry = {"pass": None, "source": "", "params": {}, "component": name, "changed": " ".join(dict.fromkeys(reasons))}
-    entry |= {"seconds": 0.0, "layers": []}
-    return None, entry, failure
+    if done.changed:
+        share_equal_weights(done.model)
+    files = graph.save(done.model, target, done.external)
+    names = [f"onnx/{file.name}" for file in files]
+    return Made(name, f"onnx/{target.name}", names, done.passes, done.changed, done.failure)
 
 
 def _check_changed(one: Recipe, made: list[Made]) -> None:
@@ -238,6 +184,27 @@ def _check_changed(one: Recipe, made: list[Made]) -> None:
             if any(component.failure for component in made):
                 raise FailedError(reasons)
             raise NotApplicableError(reasons)
+
+
+def _source_outputs(
+    paths: dict[str, Path], prepared: Inputs, work: Path, request: Request
+) -> tuple[dict[str, fidelity.Outputs], int]:
+    """What every variant is compared with: the outputs of the source, run for the first recipe and kept for others."""
+    parts = [[name, memo.of_file(path), prepared.components[name].carry] for name, path in paths.items()]
+    feeds = {name: memo.of_feeds(prepared.components[name].evaluation) for name in paths}
+    key = memo.key("outputs", parts, feeds, prepared.steps)
+    kept = request.memo.find(key)
+    if kept is not None:
+        outputs = {name: runner.load_feeds(kept / f"{number}.npz") for number, name in enumerate(paths)}
+        return outputs, min(map(len, outputs.values()))
+    outputs, count = outputs_on(paths, prepared, work, request.seconds_cap / 3)
+
+    def write(folder: Path) -> None:
+        for number, name in enumerate(paths):
+            runner.save_feeds(outputs[name], folder / f"{number}.npz")
+
+    request.memo.keep(key, write)
+    return outputs, count
 
 
 def outputs_on(

@@ -1,4 +1,4 @@
-"""Where untrusted files are opened: a child process which can reach nothing but its work folder.
+"""Where untrusted files are opened: a child process which can reach nothing but its work folder and its source's memo.
 
 Bubblewrap where it is installed and allowed: no network, no host files, its own processes, an ordinary uid. Else limits
 of the kernel (rlimits) and a seccomp filter which refuses sockets and the like. The job's record says which.
@@ -46,6 +46,7 @@ class Sandbox:
 
     def __init__(self, folder: Path, stop: threading.Event) -> None:
         self.folder, self.stop = folder, stop
+        self.shared: Path | None = None  # another folder it may write, which later children of the same source read
         self.description = describe()
         self.processor_seconds = 0.0  # of all its children so far, theirs included; of killed ones what the kernel told
 
@@ -121,7 +122,9 @@ class Sandbox:
         argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
         for path in _system_paths():
             argv += ["--ro-bind", path, path]
-        argv += ["--bind", str(self.folder), str(self.folder), "--chdir", str(self.folder)]
+        for folder in filter(None, (self.folder, self.shared)):
+            argv += ["--bind", str(folder), str(folder)]
+        argv += ["--chdir", str(self.folder)]
         # Bubblewrap's own first process is never waited for, and what its children used is lost with it: a shell's is.
         return [*argv, "--as-pid-1", "/bin/sh", "-c", '"$@"; exit $?', "sh"]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from compression_service.jobs import memos
 from compression_service.jobs.files import Say, checkout
 from compression_service.jobs.models import Job
 from compression_service.jobs.services import enqueue
@@ -58,4 +59,5 @@ def bring_rows(
 def measure_when_made(source: SourceModel) -> None:
     """Queue the measuring once nothing is being made any more."""
     if not Variant.objects.filter(source=source, status=Variant.Status.MAKING).exists():
+        memos.drop(source)
         enqueue("measure", source.repository, {"source": source.pk}, f"measure:{source.pk}")

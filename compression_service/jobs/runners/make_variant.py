@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from compression_service.jobs import memos
 from compression_service.jobs.files import checkout
 from compression_service.jobs.models import Job
 from compression_service.jobs.room import check_room
@@ -35,6 +36,8 @@ def run(context: "Context") -> str:
         check_room(sum(own.values()), "make")
         _fetch(context, baseline, own)
         task |= bring_inputs(source, context.folder, context.stop, context.say)
+        context.sandbox.shared = memos.folder_for(source)
+        task["memo"] = str(context.sandbox.shared)
         with machine_slot(context.stop):
             made = context.run_engine(task)
     except SandboxFailed as refusal:

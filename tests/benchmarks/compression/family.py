@@ -19,7 +19,7 @@ ENGINE = "compression_service.engine"
 SECONDS_CAP = 300.0
 PATIENCE_S = 3600
 # What every variant passes through; a change of any other file of the engine is told, and makes nothing anew.
-COMMON = ("make", "graph", "sharing")
+COMMON = ("make", "steps", "graph", "sharing")
 
 
 def act(
@@ -61,13 +61,21 @@ def convert(source: Path, out: Path, work: Path) -> dict[str, Any]:
 
 
 def offered(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """The recipes which the engine, as it is now, says apply, in its own order: it converts the baseline again."""
+    """The recipes which the engine, as it is now, says apply, in its own order: it converts the baseline again.
+
+    What an earlier family kept for its recipes is thrown away, as a worker does: each family pays for itself.
+    """
+    shutil.rmtree(_memo(task["model"]), ignore_errors=True)
     work = store.model_folder(task["model"]) / "plan"
     baseline = Path(task["baseline"]) / "onnx"
     result, _ = act({"act": "convert", "source": str(baseline), "out": str(work / "out")}, work)
     if "error" in result:
         raise RuntimeError(f"convert: {result['error']['reason']}")
     return [one for one in result["recipes"] if one["applies"] and one["name"] != "onnx"]
+
+
+def _memo(model: str) -> Path:
+    return store.model_folder(model) / "memo"
 
 
 def key_of(definition: dict[str, Any]) -> str:
@@ -127,7 +135,7 @@ def make(task: dict[str, Any], recipe: dict[str, Any], fresh: bool = False) -> d
     wanted = {
         "act": "make", "recipe": recipe["name"], "baseline": task["baseline"], "out": str(folder / "files"),
         "source": task["source"], "dataset": task["dataset"], "dataset_info": task["dataset_info"], "seed": 0,
-        "seconds_cap": SECONDS_CAP,
+        "seconds_cap": SECONDS_CAP, "memo": str(_memo(task["model"])),
     }  # fmt: skip
     result, cost = act(wanted, folder / "work")
     point: dict[str, Any] = {

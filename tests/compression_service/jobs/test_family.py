@@ -1,13 +1,15 @@
 """From a push to a measured family, with the real engine in the sandbox: the whole way in one process."""
 
 import json
+import os
+import time
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from compression_service.jobs import execution, leases
+from compression_service.jobs import execution, leases, memos
 from compression_service.jobs.models import Job
 from compression_service.variants.models import SourceModel, Variant
 from models_registry.repos.models import Ref, RepoType
@@ -30,6 +32,14 @@ def network(seed=0, width=64) -> bytes:
     return onnx.helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
+def test_what_recipes_shared_is_forgotten_after_a_day(settings, tmp_path):
+    settings.FITHUB_DATA = tmp_path
+    fresh, old = (memos.folder_for(SourceModel(pk=pk)) for pk in (1, 2))
+    os.utime(old, (time.time() - memos.LIVES_S - 60,) * 2)
+    memos.drop_old()
+    assert fresh.is_dir() and not old.exists()
+
+
 def run_all(rounds=40):
     """What the workers do, in this process."""
     for _ in range(rounds):
@@ -47,10 +57,11 @@ def quick(settings, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_pushed_model_becomes_a_measured_family(quick, alice, as_alice, anonymous):
+def test_a_pushed_model_becomes_a_measured_family(quick, settings, alice, as_alice, anonymous):
     model = make_repository(alice, "m")
     commit = push(model, alice, {"model.onnx": network(), "config.json": b'{"a": 1}', "README.md": b"# M"})
     run_all()
+    assert list((settings.FITHUB_DATA / "work" / "memos").iterdir()) == []  # used, and gone with the family's making
     assert set(Job.objects.values_list("state", flat=True)) == {"done"}
     assert all(job.processor_seconds > 0 for job in Job.objects.filter(kind__in=("convert", "measure")))
     source = SourceModel.objects.get()

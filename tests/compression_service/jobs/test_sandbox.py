@@ -41,11 +41,12 @@ def run(kind, tmp_path, settings, monkeypatch):
     folder.mkdir()
     said = []
 
-    def go(script, stop=None, task=None):
+    def go(script, stop=None, task=None, shared=None):
         prelude = "import json, sys, os, pathlib\ntask = json.load(open(sys.argv[1]))\n"
         prelude += "def done(r): pathlib.Path('result.json').write_text(json.dumps(r))\n"
         (folder / "child.py").write_text(prelude + textwrap.dedent(script))
         go.box = box = Sandbox(folder, stop or threading.Event())
+        box.shared = shared
         monkeypatch.setattr(module, "_environment", lambda: {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(folder)})
         return box.run("child", task or {}, lambda progress, message: said.append((progress, message)))
 
@@ -109,6 +110,14 @@ def test_there_is_no_network(run):
         if run.kind == "rlimits" and module._seccomp_library() is None:
             pytest.skip("libseccomp is not installed: rlimits alone can not hold the network")
         assert run(script, task={"port": server.getsockname()[1]}) == {"reached": False}
+
+
+def test_children_of_one_source_share_a_folder(run, tmp_path):
+    shared = tmp_path / "memo"
+    shared.mkdir()
+    run('open(task["memo"] + "/x", "w").write("kept"); done({})', task={"memo": str(shared)}, shared=shared)
+    script = 'done({"read": open(task["memo"] + "/x").read()})'
+    assert run(script, task={"memo": str(shared)}, shared=shared) == {"read": "kept"}
 
 
 @pytest.mark.parametrize("kind", ["bubblewrap"])
