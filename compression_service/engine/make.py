@@ -145,7 +145,7 @@ def _context(name: str, model: ModelProto, path: Path, prepared: Inputs, request
 
     return PassContext(
         calibration=calibration[:run_cap], seed=request.seed, vnni=has_vnni(), work=work,
-        seconds_cap=request.seconds_cap / 4, source=model, runs_like=runs_like, more=more,
+        seconds_cap=request.seconds_cap / 4, source=model, runs_like=runs_like, more=more, memo=request.memo,
     )  # fmt: skip
 
 

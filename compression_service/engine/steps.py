@@ -68,7 +68,11 @@ def processor_s() -> float:
 def _keys(one: Recipe, name: str, source: ModelProto, context: PassContext) -> list[str]:
     """One for each step: what the component is after it depends on."""
     steps = one.as_json()["steps"]
-    given: list[Any] = [name, memo.of_bytes(source.SerializeToString(deterministic=True)), memo.of_feeds(context.calibration)]
+    given: list[Any] = [
+        name,
+        memo.of_bytes(source.SerializeToString(deterministic=True)),
+        memo.of_feeds(context.calibration),
+    ]
     given += [context.seed, context.vnni]
     return [memo.key("steps", given, steps[: position + 1]) for position in range(len(steps))]
 

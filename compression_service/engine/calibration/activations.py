@@ -6,16 +6,20 @@ needs to know of the data (Hassibi & Stork 1992, "Optimal Brain Surgeon"; Franta
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper
 
-from compression_service.engine import graph
+from compression_service.engine import graph, memo
+from compression_service.engine.calibration.augment import Growing
+from compression_service.engine.memo import Memo
 from compression_service.engine.runner import RESTING
 
 Feed = dict[str, np.ndarray]
@@ -55,18 +59,63 @@ Rows = Callable[[np.ndarray, int], np.ndarray]  # a layer's input tensor → its
 Taps = dict[str, tuple[str, int, Rows]]  # key → (tensor of the main graph, K, its rows)
 
 
-def moments(model: ModelProto, taps: Taps, feeds: Sequence[Feed], work: Path, seconds_cap: float) -> dict[str, Moments]:
+def moments(
+    model: ModelProto, taps: Taps, feeds: Sequence[Feed], work: Path, seconds_cap: float, kept: Kept | None = None
+) -> dict[str, Moments]:
     """{key: moments of the tensor's rows} for taps {key: (tensor name of the main graph, K, rows)}.
 
     Runs the model with the tensors as further outputs, in as many passes over the feeds as keep the matrices below
     GROUP_LIMIT_BYTES. Stops early at `seconds_cap` once every group has seen at least one feed, and once every layer
     has seen FEWEST_FEEDS inputs and ROWS_AN_UNKNOWN rows for each of its columns. Tensors which cannot be given out, or
-    are not float, are left out of the answer.
+    are not float, are left out of the answer. `kept`: what other recipes have seen is not looked for again.
     """
+    if kept is not None and kept.memo.folder is not None:
+        return kept.moments(model, taps, feeds, lambda: moments(model, taps, feeds, work, seconds_cap))
     found: dict[str, Moments] = {}
     groups = list(_groups(taps))
     for group in groups:
         found.update(_of_group(model, group, feeds, work, seconds_cap / len(groups)))
+    return found
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Moments which recipes of one source share. `scope`: the pass, which says what rows a tap has, and the inputs."""
+
+    memo: Memo
+    scope: str
+
+    def moments(
+        self, model: ModelProto, taps: Taps, feeds: Sequence[Feed], see: Callable[[], dict[str, Moments]]
+    ) -> dict[str, Moments]:
+        """Those which an earlier recipe has seen of the same model with the same taps, else what `see` finds."""
+        if graph.is_streamed(model):
+            return see()
+        digest = memo.of_bytes(model.SerializeToString(deterministic=True))
+        key = memo.key("moments", self.scope, digest, [[name, *tap[:2]] for name, tap in taps.items()])
+        entry = self.memo.find(key)
+        if entry is not None:
+            return _read(entry, feeds)
+        found = see()
+        asked = feeds.asked if isinstance(feeds, Growing) else len(feeds)
+        self.memo.keep(key, partial(_write, found, asked))
+        return found
+
+
+def _write(found: dict[str, Moments], asked: int, folder: Path) -> None:
+    (folder / "names.json").write_text(json.dumps({"asked": asked, "names": list(found)}), encoding="utf-8")
+    for number, one in enumerate(found.values()):
+        np.savez(folder / f"{number}.npz", gram=one.gram, total=one.total, count=np.int64(one.count))
+
+
+def _read(folder: Path, feeds: Sequence[Feed]) -> dict[str, Moments]:
+    said = json.loads((folder / "names.json").read_text(encoding="utf-8"))
+    if isinstance(feeds, Growing):
+        feeds.were_asked(said["asked"])
+    found = {}
+    for number, name in enumerate(said["names"]):
+        with np.load(folder / f"{number}.npz") as stored:
+            found[name] = Moments(stored["gram"], stored["total"], int(stored["count"]))
     return found
 
 

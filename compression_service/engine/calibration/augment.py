@@ -34,7 +34,7 @@ class Growing(Sequence[Feed]):
     """Feeds followed by made ones up to `wanted`, each made when it is first asked for: many passes stop before."""
 
     def __init__(self, feeds: list[Feed], made: Iterator[Feed], wanted: int) -> None:
-        self._known, self._made, self._wanted = list(feeds), made, wanted
+        self._known, self._made, self._wanted, self._asked = list(feeds), made, wanted, 0
 
     def __len__(self) -> int:
         return self._wanted
@@ -48,7 +48,11 @@ class Growing(Sequence[Feed]):
     @property
     def asked(self) -> int:
         """How many there have been so far."""
-        return len(self._known)
+        return max(self._asked, len(self._known))
+
+    def were_asked(self, count: int) -> None:
+        """An earlier recipe has looked at so many of the same."""
+        self._asked = max(self._asked, count)
 
 
 def more(

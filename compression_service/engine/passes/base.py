@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from compression_service.engine import graph
+from compression_service.engine import graph, memo
+from compression_service.engine.calibration import activations
 from compression_service.engine.calibration.augment import Growing
+from compression_service.engine.memo import Memo
 
 SMALLEST_WEIGHT_ELEMENTS = 256  # below this the bookkeeping of a quantized tensor outweighs what it saves
 
@@ -36,6 +38,12 @@ class PassContext:
     source: ModelProto | None = None  # what the recipe started from
     runs_like: Callable[[ModelProto, ModelProto], float] | None = None  # agreement of two models on calibration
     more: Callable[[int], Sequence[Feed]] | None = None  # the calibration feeds and made ones, so many in all
+    memo: Memo = field(default_factory=Memo)  # what other recipes of the source have computed
+
+    def kept(self, name: str, feeds: Sequence[Feed]) -> activations.Kept:
+        """Where the pass `name` finds and leaves the moments of what layers see on `feeds`."""
+        given = memo.of_feeds(self.calibration) if self.memo.folder is not None else ""
+        return activations.Kept(self.memo, f"{name}/{given}/{self.seed}/{len(feeds)}")
 
 
 @dataclass

@@ -89,7 +89,8 @@ def _moments(
 ) -> tuple[dict[str, activations.Moments], str]:
     """The second moments of the layers' inputs, and "" or why there are none."""
     try:
-        return activations.moments(model, taps, context.calibration, context.work, context.seconds_cap), ""
+        kept = context.kept("int4_storage", context.calibration)
+        return activations.moments(model, taps, context.calibration, context.work, context.seconds_cap, kept), ""
     except Exception as error:  # some QDQ graphs (magika) run only when they are fused, which hides the inputs
         return {}, f"; not compensated, for the graph does not run unfused ({first_line(error, 100)})"
 

@@ -62,7 +62,8 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     model = graph.normalise(widened(model))
     found = _weights(model)
     taps: activations.Taps = {w.tensor.name: (w.node.input[0], len(w.columns), _rows(w)) for w in found}
-    seen = activations.moments(model, taps, context.calibration, context.work, context.seconds_cap)
+    kept = context.kept("prune_compensated", context.calibration)
+    seen = activations.moments(model, taps, context.calibration, context.work, context.seconds_cap, kept)
     layers, zeros, total = [], 0, 0
     for weight in found:
         moments = seen.get(weight.tensor.name)

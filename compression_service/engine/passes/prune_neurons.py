@@ -82,7 +82,9 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
             weights = _columns(model, node)
             taps[node.output[0]] = (node.input[0], weights.shape[0], _rows(node, model))
     feeds = context.more(FEWEST_FEEDS) if context.more else context.calibration
-    moments = activations.moments(model, taps, feeds, context.work, context.seconds_cap)
+    moments = activations.moments(
+        model, taps, feeds, context.work, context.seconds_cap, context.kept("prune_neurons", feeds)
+    )
     plans = [plan for region in found if (plan := _planned(region, model, moments, params)) is not None]
     if not plans:
         raise NotApplicableError("The calibration inputs do not reach the layers which could be pruned.")

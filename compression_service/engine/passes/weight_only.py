@@ -143,7 +143,8 @@ def _moments(
         m.name: (m.node.input[0], m.columns.shape[0], activations.matrix_rows)
         for m in found if m.scope.graph is model.graph
     }  # fmt: skip
-    seen = activations.moments(model, taps, context.calibration, context.work, context.seconds_cap)
+    kept = context.kept("weight_only", context.calibration)
+    seen = activations.moments(model, taps, context.calibration, context.work, context.seconds_cap, kept)
     pooled: dict[str, np.ndarray] = {}
     for matrix in found:
         if matrix.name in seen:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from compression_service.engine import make, memo, runner, steps
+from compression_service.engine.calibration import activations
 from compression_service.engine.inputs import Request
 from compression_service.engine.memo import Memo
 
@@ -29,7 +30,9 @@ def made(recipe, baseline, folder, kept=None):
     return result, {name: (folder / "out" / name).read_bytes() for name in result["files"]}
 
 
-@pytest.mark.parametrize(("recipe", "other"), [("int8-dynamic-mapped", "int8-dynamic"), ("prune-50+int8", "prune-50")])
+@pytest.mark.parametrize(
+    ("recipe", "other"), [("int8-dynamic-mapped", "int8-dynamic"), ("prune-neurons-50+int8", "prune-neurons-25")]
+)
 def test_a_variant_has_the_same_bytes_with_what_others_kept(baseline, tmp_path, everything_kept, recipe, other):
     alone, files = made(recipe, baseline, tmp_path / "alone")
     kept = tmp_path / "memo"
@@ -37,7 +40,8 @@ def test_a_variant_has_the_same_bytes_with_what_others_kept(baseline, tmp_path, 
     assert not list(kept.glob("part-*")) and len(list(kept.iterdir())) >= 2
     shared, again = made(recipe, baseline, tmp_path / "shared", kept)
     assert again == files and shared["fidelity"] == alone["fidelity"]
-    assert [entry["pass"] for entry in shared["passes"]] == [entry["pass"] for entry in alone["passes"]]
+    told = [[entry[key] for key in ("pass", "params", "changed", "layers")] for entry in alone["passes"]]
+    assert [[entry[key] for key in ("pass", "params", "changed", "layers")] for entry in shared["passes"]] == told
 
 
 def test_the_source_is_run_once_and_shared_steps_are_done_once(baseline, tmp_path, everything_kept, monkeypatch):
@@ -106,3 +110,22 @@ def test_digests_tell_names_types_shapes_and_strings_apart():
     ]  # fmt: skip
     assert len({memo.of_feeds([feed]) for feed in feeds}) == len(feeds)
     assert memo.of_feeds([feeds[0]]) == memo.of_feeds([{"x": np.zeros((2, 3), np.float32, order="F")}])
+
+
+def test_what_layers_see_is_looked_for_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(memo, "LEAST_FREE_BYTES", 0)
+    model, looked = models.mlp(), []
+    rng = np.random.default_rng(0)
+    feeds = [{"x": rng.random((1, 64), dtype=np.float32)} for _ in range(8)]
+    taps = {"first": ("x", 64, activations.matrix_rows), "second": ("r", 48, activations.matrix_rows)}
+    see = activations._of_group
+    monkeypatch.setattr(activations, "_of_group", lambda *given, **more: looked.append(1) or see(*given, **more))
+    kept = activations.Kept(Memo(tmp_path / "memo"), "a pass")
+    once, again = (activations.moments(model, taps, feeds, tmp_path, 60, kept) for _ in range(2))
+    assert len(looked) == 1 and once.keys() == again.keys() == taps.keys()
+    for key, one in once.items():
+        assert (one.gram == again[key].gram).all() and (one.total == again[key].total).all()
+        assert one.count == again[key].count == 8
+    activations.moments(model, taps, feeds, tmp_path, 60, activations.Kept(Memo(tmp_path / "memo"), "another"))
+    activations.moments(models.mlp(hidden=48, classes=7), taps, feeds, tmp_path, 60, kept)
+    assert len(looked) == 3
