@@ -21,6 +21,7 @@ KEYS = {
     "runtime": "e.g. onnxruntime",
     "opset": "the newest opset which your runtime knows",
     "format": "e.g. onnx",
+    "options": "any: you set the session options which a variant was measured with (default: those of the runtime)",
     "goal": "fidelity, latency, memory, size or energy: what counts most",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Pulled:
     folder: str
     files: list[dict[str, Any]]
     figures: dict[str, Any] | None
+    session_options: dict[str, dict[str, Any]] = field(default_factory=dict)  # by file: with them the figures hold
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,10 +63,12 @@ def pull(
     locks.check(folder, files, "the variant's own list")
     pulled = Pulled(
         repo_id, chosen["variant"], chosen["commit"], chosen["budget"], chosen["answer"], str(folder), files,
-        chosen.get("figures"),
+        chosen.get("figures"), _session_options(folder),
     )  # fmt: skip
     if lock is not None:
-        entry = {key: value for key, value in pulled.as_json().items() if key not in ("repo_id", "folder")}
+        entry = {
+            key: value for key, value in pulled.as_json().items() if key not in ("repo_id", "folder", "session_options")
+        }
         locks.write(Path(lock), repo_id, entry)
     return pulled
 
@@ -101,7 +104,7 @@ def pull_locked(
                 f"{lock} does not name the variant of {name} and its files as its commit does: lock it anew."
             )
         kept = {key: entry.get(key) for key in ("variant", "commit", "budget", "answer", "files", "figures")}
-        pulled.append(Pulled(repo_id=name, folder=str(folder), **kept))
+        pulled.append(Pulled(repo_id=name, folder=str(folder), session_options=_session_options(folder), **kept))
     return pulled
 
 
@@ -120,6 +123,12 @@ def _download(repo_id: str, commit: str, local_dir: str | Path | None, endpoint:
 
 def _by_path(files: list[dict[str, Any]]) -> dict[str, tuple[Any, ...]]:
     return {file["path"]: (file["sha256"], file.get("size_bytes")) for file in files}
+
+
+def _session_options(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the variant's commit says that a runtime is to be told, by file."""
+    components = json.loads((folder / STATEMENT).read_text(encoding="utf-8")).get("components") or []
+    return {one["path"]: one["session_options"] for one in components if one.get("session_options")}
 
 
 def _stated(folder: Path) -> tuple[str, list[dict[str, Any]]]:

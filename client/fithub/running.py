@@ -19,7 +19,7 @@ BEST = 5
 def run(
     repo_id: str, *, input: str | None = None, variant: str | None = None, endpoint: str | None = None, **budget: Any
 ) -> dict[str, Any]:
-    """{"variant", "commit", "ms", "inputs", "outputs": {name: {"shape", "dtype", "first", "best"?}}}.
+    """{"variant", "commit", "ms", "inputs", "session_options", "outputs": {name: {"shape", "dtype", "first", …}}}.
 
     `input` is JSON ({"name": nested lists}), a .json, .npy or .npz file, or a text where the model has a tokenizer.
     Without it, inputs are made as the hub's record describes them, and the answer says so. Raises CannotRunHere.
@@ -28,6 +28,8 @@ def run(
     import numpy as np
     import onnxruntime
 
+    from fithub.measuring import options as session_options
+
     pulled = pulling.pull(repo_id, variant=variant, endpoint=endpoint, **budget)
     row = choosing.variants(repo_id, name=pulled.variant, endpoint=endpoint)
     if len(row["components"]) != 1:
@@ -35,7 +37,9 @@ def run(
     root = Path(pulled.folder)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    wanted = row["components"][0].get("session_options") or {}
     try:
+        session_options.apply(options, wanted)
         path = str(root / row["components"][0]["path"])
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         fed, how = _fed(np, session, input, root, row)
@@ -54,7 +58,7 @@ def run(
     }
     return {
         "repository": repo_id, "variant": pulled.variant, "commit": pulled.commit, "ms": spent_ms, "input": how,
-        "inputs": inputs, "outputs": outputs,
+        "inputs": inputs, "outputs": outputs, "session_options": wanted,
     }  # fmt: skip
 
 

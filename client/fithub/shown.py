@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 
@@ -31,7 +32,10 @@ def across(answer: dict[str, Any]) -> str:
 
 
 def pulled(one: Any) -> str:
-    return f"{one.repo_id}: {one.variant} at {one.commit[:12]}, {len(one.files)} files checked\n{one.folder}"
+    text = f"{one.repo_id}: {one.variant} at {one.commit[:12]}, {len(one.files)} files checked\n{one.folder}"
+    for path, wanted in one.session_options.items():
+        text += f"\nIts figures hold with the session options {json.dumps(wanted)} for {path}."
+    return text
 
 
 def variants(answer: dict[str, Any], device: str | None, threads: int) -> str:

@@ -40,6 +40,13 @@ class Made:
     passes: list[dict[str, Any]]
     changed: bool
     failure: str
+    session_options: dict[str, Any]
+
+    @property
+    def as_component(self) -> dict[str, Any]:
+        """How rows and records name it; session options only where it has some."""
+        named = {"name": self.name, "path": self.path}
+        return named | ({"session_options": self.session_options} if self.session_options else {})
 
 
 def make(
@@ -172,7 +179,7 @@ def _written(one: Recipe, name: str, path: Path, done: Done, out: Path, single: 
         share_equal_weights(done.model)
     files = graph.save(done.model, target, done.external)
     names = [f"onnx/{file.name}" for file in files]
-    return Made(name, f"onnx/{target.name}", names, done.passes, done.changed, done.failure)
+    return Made(name, f"onnx/{target.name}", names, done.passes, done.changed, done.failure, done.session_options)
 
 
 def _check_changed(one: Recipe, made: list[Made]) -> None:
@@ -239,7 +246,7 @@ def _judged(
         "recipe": one.name,
         "version": one.version,
         "files": [file for component in made for file in component.files],
-        "components": [{"name": component.name, "path": component.path} for component in made],
+        "components": [component.as_component for component in made],
         "passes": [entry for component in made for entry in component.passes],
         "fidelity_inputs": {
             "count": count, "kind": prepared.kind, "source": prepared.source,

@@ -183,6 +183,11 @@ RECIPES: tuple[Recipe, ...] = (
         (_FUSED, *_LESS_MEMORY),
     ),
     Recipe(
+        "onnx-low-memory", "1", "ONNX, mapped, with session options", "_low_memory",
+        "The source's own weights in the least memory, slower; fits a budget only where it says options=any.",
+        (_FUSED, *_LESS_MEMORY, Step((("session_options", {}),))),
+    ),
+    Recipe(
         "prune-threshold", "3", "Pruned by threshold", "_pruned_threshold",
         "Weights under a quarter of their tensor's deviation are zero: it compresses better, size and speed stay.",
         (_FUSED, Step((("prune_magnitude", {"threshold": 0.25}),)), *_END),

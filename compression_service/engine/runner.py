@@ -1,7 +1,7 @@
 """Runs models over prepared inputs in a process of its own: `python -m compression_service.engine.runner TASK.json`.
 
 A crash of the runtime, even by a signal, ends this process and not the job. Only numpy and onnxruntime (and
-calibration.generated for probing). TASK: {"act": "run"|"probe"|"load", "result": path,
+calibration.generated for probing). TASK: {"act": "run"|"probe"|"weigh"|"load", "result": path,
 "components": [{"name", "path", "carry", "inputs": npz, "out": npz}], "seconds_cap", "count_cap", "steps"}.
 """
 
@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from compression_service.engine.measure import harness
+from compression_service.engine.measure import options as session_options
 from compression_service.engine.measure.feeds import save as save_feeds
 from compression_service.engine.sayings import in_words
 
@@ -74,13 +76,14 @@ def _unquoted(array: Any) -> np.ndarray:
     return array.astype(object) if array.dtype.kind == "U" else array
 
 
-def session(path: str, threads: int = 0) -> Any:
+def session(path: str, threads: int = 0, wanted: dict[str, Any] | None = None) -> Any:
     """An onnxruntime session on the CPU which says nothing on stderr, and whose threads rest while they wait."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
+    session_options.apply(options, wanted or {})
     options.add_session_config_entry(*RESTING)
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
@@ -156,12 +159,25 @@ def _probe(task: dict[str, Any]) -> dict[str, Any]:
     return {"error": problems[0] if problems else "no input shape could be tried"}
 
 
+def _weigh(task: dict[str, Any]) -> dict[str, Any]:
+    """Peak memory of this process with one thread, and the processor time of a run (the fastest tenth)."""
+    feeds = load_feeds(Path(task["inputs"]))
+    model = session(task["path"], 1, task["session_options"])
+    times = []
+    for index in range(max(2, task["runs"])):
+        began = time.process_time()
+        model.run(None, feeds[index % len(feeds)])
+        times.append((time.process_time() - began) * 1000)
+    times.sort()
+    return {"peak_bytes": harness.memory()["peak"], "run_ms": times[len(times) // 10]}
+
+
 def _load(task: dict[str, Any]) -> dict[str, Any]:
     session(task["path"])
     return {}
 
 
-ACTS = {"run": _run, "probe": _probe, "load": _load}
+ACTS = {"run": _run, "probe": _probe, "weigh": _weigh, "load": _load}
 
 
 def main(task_path: str) -> None:

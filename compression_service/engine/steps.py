@@ -33,6 +33,7 @@ class Done:
     changed: bool = False
     external: bool = False  # its weights go to a file beside the graph
     failure: str = ""  # why a tool failed, the first time
+    session_options: dict[str, Any] = field(default_factory=dict)
 
 
 def walk(one: Recipe, name: str, model: ModelProto, source: ModelProto, context: PassContext, kept: Memo) -> Done:
@@ -51,6 +52,7 @@ def walk(one: Recipe, name: str, model: ModelProto, source: ModelProto, context:
         done.failure = done.failure or problem
         if outcome is not None:
             done.model, done.changed, done.external = outcome.model, True, done.external or outcome.external
+            done.session_options |= outcome.session_options
             if streams:
                 done.model = streamed.spill(done.model, graph.tensors(done.model))
         if keys and processor_s() - spent > WORTH_KEEPING_S and _is_shared(one, position + 1):
@@ -99,6 +101,7 @@ def _keep(key: str, done: Done, kept: Memo) -> None:
     def write(folder: Path) -> None:
         graph.save(done.model, folder / "model.onnx", scratch=True)
         state = {"passes": done.passes, "changed": done.changed, "external": done.external, "failure": done.failure}
+        state["session_options"] = done.session_options
         (folder / "done.json").write_text(json.dumps(state), encoding="utf-8")
 
     kept.keep(key, write)

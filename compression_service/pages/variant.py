@@ -63,9 +63,20 @@ def _pulling(request: HttpRequest, repository: Repository, variant: Variant) -> 
         "first": first,
         "first_name": first["path"].rpartition("/")[2] if first else "",
         "endpoint": endpoint(request),
+        "session_options": [
+            (one["path"], _lines(one["session_options"])) for one in variant.components if one.get("session_options")
+        ],
         "tree_link": at(repository, "tree", variant.ref),
         "statement_link": at(repository, "blob", variant.commit, PROVENANCE),
     }
+
+
+def _lines(wanted: dict[str, Any]) -> list[str]:
+    """Session options as the lines of Python which set them."""
+    return [
+        f'options.add_session_config_entry("{name}", "{value}")' if "." in name else f"options.{name} = {value}"
+        for name, value in wanted.items()
+    ]
 
 
 def _made_by(variant: Variant) -> dict[str, Any]:

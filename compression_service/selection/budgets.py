@@ -8,7 +8,8 @@ from typing import Any
 PREFIX = "fit@"
 UPPER_LIMITS = ("size", "memory", "latency", "load", "energy")
 LOWER_LIMITS = ("fidelity", "throughput")
-WHERE = ("device", "threads", "runtime", "opset", "format")
+WHERE = ("device", "threads", "runtime", "opset", "format", "options")
+OPTIONS = ("default", "any")  # whether whoever loads the variant sets the session options which it was measured with
 GOALS = ("latency", "memory", "size", "energy", "fidelity")
 KEYS = tuple(sorted((*UPPER_LIMITS, *LOWER_LIMITS, *WHERE, "goal")))
 
@@ -70,7 +71,7 @@ class Budget:
         return not self.limits and self.goal is None
 
     def place(self, key: str) -> str | None:
-        """The value of `device`, `runtime` or `format`, else None."""
+        """The value of `device`, `runtime`, `format` or `options`, else None."""
         return dict(self.where).get(key)
 
     def whole_number(self, key: str) -> int | None:
@@ -144,6 +145,9 @@ def _budget(pairs: list[tuple[str, str]]) -> Budget:
             limits[key] = _limit(key, value)
         elif key == "goal":
             goal = _goal(value)
+        elif key == "options":
+            _check_options(value)
+            where |= {key: value} if value != OPTIONS[0] else {}  # what holds without it, too
         else:
             where[key] = _whole_number(key, value) if key in _WHOLE_NUMBERS else value
     return Budget(tuple(sorted(limits.items())), tuple(sorted(where.items())), goal)
@@ -172,6 +176,11 @@ def _limit(key: str, text: str) -> Decimal:
     return value
 
 
+def _check_options(value: str) -> None:
+    if value not in OPTIONS:
+        raise BudgetError(f"options={value} is not known; known are {', '.join(OPTIONS)}.", OPTIONS)
+
+
 def _goal(value: str) -> str:
     if value not in GOALS:
         raise BudgetError(f"The goal {value!r} is not known; known are {', '.join(GOALS)}.", GOALS)
@@ -193,8 +202,8 @@ def _limit_text(key: str, value: Decimal) -> str:
 
 
 def _known_values(key: str) -> list[str]:
-    if key == "goal":
-        return list(GOALS)
+    if key in ("goal", "options"):
+        return list(GOALS if key == "goal" else OPTIONS)
     return [unit for unit in _UNITS.get(key, {}) if unit]
 
 

@@ -85,6 +85,7 @@ class Candidate:
     footprints: tuple[Figures, ...] = ()
     size_bytes: int | None = None  # of its files: known before anything was measured
     is_baseline: bool = False  # the converted source model itself: by definition nothing is lost
+    needs_options: bool = False  # its figures hold with session options which whoever loads it has to set
 
 
 def best_record(records: Iterable[Figures]) -> Figures:
@@ -114,6 +115,7 @@ def beaten_by(candidates: Sequence[Candidate]) -> dict[str, list[str]]:
             other.name
             for other in candidates
             if other.name != candidate.name
+            and other.needs_options <= candidate.needs_options
             and (shared := mine.keys() & places[other.name].keys())
             and all(dominates(places[other.name][place], mine[place]) for place in shared)
         )

@@ -223,6 +223,10 @@ def _first_broken(
 
 def _wrong_place(option: _Option, budget: Budget) -> Drop | None:
     name, figures = option.candidate.name, option.figures
+    if option.candidate.needs_options and budget.place("options") != "any":
+        # Stock clients load with the runtime's defaults, with which its figures do not hold.
+        sentence = f"{name}, whose figures hold with session options which the budget does not allow (options=any)"
+        return Drop(name, "options", "session options", "default", sentence)
     for key in ("runtime", "format"):
         wanted, found = budget.place(key), getattr(figures, key)
         if wanted is not None and not _same_word(wanted, found):
@@ -273,7 +277,7 @@ def limits_reason(limits: dict[str, Decimal], device: str, threads: int, budget:
         sign = "≥" if key in LOWER_LIMITS else "≤"
         margin = " for the measured peak + 10 %" if key == "memory" else ""
         texts.append(f"{_NAMES.get(key, key)} {sign} {limit_text(key, allowed)}{margin}")
-    texts += [f"{key} {value}" for key, value in budget.where if key in ("runtime", "opset", "format")]
+    texts += [f"{key} {value}" for key, value in budget.where if key in ("runtime", "opset", "format", "options")]
     return f"Limits applied {_on(device, threads)}: {', '.join(texts) or 'none'}."
 
 

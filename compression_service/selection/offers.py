@@ -68,7 +68,7 @@ def _gates(row: Offer) -> tuple[float, ...]:
 
 
 def _rows(repository: Repository, candidate: Candidate) -> list[Offer]:
-    if candidate.status != "ready":
+    if candidate.status != "ready" or candidate.needs_options:  # across models nobody knows who sets which
         return []
     bare = Figures("", 0, size_bytes=candidate.size_bytes, fidelity=1.0 if candidate.is_baseline else None)
     rows = [_row(repository, candidate, bare, Offer.UNMEASURED)]

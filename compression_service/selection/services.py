@@ -134,6 +134,7 @@ def _candidate(variant: Variant) -> Candidate:
         status=variant.status,
         size_bytes=variant.size_bytes,
         is_baseline=variant.name == "onnx",
+        needs_options=any(component.get("session_options") for component in variant.components),
         footprints=tuple(_figures(variant, row) for row in variant.footprints.all()),
     )
 

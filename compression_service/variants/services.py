@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F, Max
 
 from compression_service.devices.models import Device
+from compression_service.engine.measure import options
 from compression_service.variants.datasets import dataset_of
 from compression_service.variants.events import catalogue_changed
 from compression_service.variants.models import Catalogue, Footprint, SourceModel, Variant
@@ -101,7 +102,7 @@ def publish_variant(variant: Variant, folder: Path, made: dict[str, Any]) -> Var
     support = _support_operations(source)
     variant.files = files + _support_files(source)
     variant.size_bytes = sum(file["size_bytes"] for file in variant.files)
-    variant.components = made["components"]
+    variant.components = [_component(one) for one in made["components"]]
     variant.passes = made.get("passes", [])
     variant.fidelity = made.get("fidelity")
     variant.fidelity_metric = made.get("fidelity_metric") or ""
@@ -127,6 +128,14 @@ def publish_variant(variant: Variant, folder: Path, made: dict[str, Any]) -> Var
     _bump(repository)
     logger.info("published %s of %s as %s", variant.name, repository.path, variant.commit)
     return variant
+
+
+def _component(one: dict[str, Any]) -> dict[str, Any]:
+    """A component as it is kept. The child which made it is not trusted with what others' runtimes are told."""
+    wanted = one.get("session_options")
+    if wanted and options.problem(wanted):
+        raise ValueError(options.problem(wanted))
+    return {"name": str(one["name"]), "path": str(one["path"])} | ({"session_options": wanted} if wanted else {})
 
 
 def end_variant(variant: Variant, status: Variant.Status, reason: str, made: dict[str, Any] | None = None) -> None:
@@ -257,6 +266,7 @@ def _provenance(variant: Variant, made: dict[str, Any]) -> dict[str, Any]:
         "source": {"repository": source.repository.full_name, "commit": source.commit, "format": source.format},
         "dataset": {"repository": source.dataset, "commit": source.dataset_commit} if source.dataset else None,
         "fidelity": {key: made.get(key) for key in ("fidelity", "fidelity_metric", "fidelity_inputs", "metric")},
+        "components": variant.components,
         "files": variant.files,
         **(made.get("provenance") or {}),
     }

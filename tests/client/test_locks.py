@@ -105,6 +105,20 @@ def test_a_lock_which_names_less_or_other_than_its_commit_is_refused(tmp_path, m
     assert "as its commit does" in said["error"] if changes else said[0]["variant"] == "int8"
 
 
+def test_a_pull_tells_the_session_options_with_which_its_figures_hold(tmp_path):
+    from fithub import pulling, shown
+
+    wanted = {"enable_cpu_mem_arena": False}
+    components = [{"name": "a", "path": "onnx/a.onnx"}, {"name": "b", "path": "onnx/b.onnx", "session_options": wanted}]
+    (tmp_path / "fithub.json").write_text(json.dumps({"components": components}))
+    found = pulling._session_options(tmp_path)
+    assert found == {"onnx/b.onnx": wanted}
+    one = pulling.Pulled("alice/m", "frugal", "c" * 40, "", "named", str(tmp_path), [], None, found)
+    assert 'session options {"enable_cpu_mem_arena": false} for onnx/b.onnx' in shown.pulled(one)
+    (tmp_path / "fithub.json").write_text(json.dumps({"files": []}))  # of a hub from before
+    assert pulling._session_options(tmp_path) == {}
+
+
 @pytest.mark.parametrize(
     "command",
     [["fit", "--limit", "abc"], ["fit", "alice/m", "--memory"], ["variants"], ["nosuch"], ["fit", "alice/m", "--nosuch"],

@@ -1,9 +1,9 @@
 """One window of measuring one variant: `python -m compression_service.engine.measure.harness TASK.json RESULT.json`.
 
 A process of its own which imports numpy and onnxruntime and nothing else, since the runtime never gives memory back.
-TASK: {"components": [{"path", "inputs": npz, "carry"}], "files": [paths to drop from the page cache], "empty_model",
-"threads", "cpus": [numbers], "limit_bytes": of the address space or null, "seconds", "least_runs", "seconds_cap",
-"cold": bool, "shift_bytes": how far to move what is allocated later, or null,
+TASK: {"components": [{"path", "inputs": npz, "carry", "session_options"}], "files": [to drop from the page cache],
+"empty_model", "threads", "cpus": [numbers], "limit_bytes": of the address space or null, "seconds", "least_runs",
+"seconds_cap", "cold": bool, "shift_bytes": how far to move what is allocated later, or null,
 "warmup": {"seconds", "runs", "seconds_cap", "window_runs", "difference"}}. Times in ms, memory in bytes.
 """
 
@@ -32,16 +32,23 @@ def main(task_path: str, result_path: str) -> None:
     import numpy.random  # nearly every program which feeds a model has it, so it belongs to the figure
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = task["threads"]
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4
+    from .options import apply
+
+    def options_of(wanted):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = task["threads"]
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 4
+        apply(options, wanted)
+        return options
+
+    wanted = [component.get("session_options") or {} for component in task["components"]]
     providers = ["CPUExecutionProvider"]
     _shift = bytearray(task.get("shift_bytes") or 0)  # kept, so that the runtime's buffers lie elsewhere in their pages
     feeds = [_feeds(np, component["inputs"]) for component in task["components"]]
     began = time.perf_counter_ns()
-    empty = onnxruntime.InferenceSession(task["empty_model"], options, providers=providers)
+    empty = onnxruntime.InferenceSession(task["empty_model"], options_of({}), providers=providers)
     runtime_ms = (time.perf_counter_ns() - began) / 1e6  # a process pays it with its first session, whichever that is
     baseline = memory()
     dropped, why_not = drop_from_cache(task["files"]) if task["cold"] else (False, "")
@@ -49,7 +56,10 @@ def main(task_path: str, result_path: str) -> None:
         for name in task["files"]:
             read_whole(name)
     began = time.perf_counter_ns()
-    sessions = [onnxruntime.InferenceSession(c["path"], options, providers=providers) for c in task["components"]]
+    sessions = [
+        onnxruntime.InferenceSession(component["path"], options_of(own), providers=providers)
+        for component, own in zip(task["components"], wanted, strict=True)
+    ]
     load_ms = runtime_ms + (time.perf_counter_ns() - began) / 1e6
     del empty
     loaded = memory()
@@ -94,6 +104,7 @@ def main(task_path: str, result_path: str) -> None:
             "graph_optimization_level": "all",
             "cpus": task["cpus"],
             "providers": sessions[0].get_providers(),
+            **({"components": wanted} if any(wanted) else {}),
         },
     }
     with open(result_path, "w", encoding="utf-8") as file:

@@ -49,7 +49,7 @@ class Subject:
 
     name: str
     root: Path
-    components: list[dict[str, str]]
+    components: list[dict[str, Any]]  # {"name", "path"}, "session_options" where the variant has some
     loader_files: list[str]
     model_files: list[Path] = field(default_factory=list)
     windows: list[dict[str, Any]] = field(default_factory=list)
@@ -211,8 +211,9 @@ class _Session:
         short = min(1.0, self.seconds / 2)
         components = [
             {"path": str(path), "inputs": str(self.work / f"feeds-{i}.npz"),
-             "carry": json.loads((self.work / f"carry-{i}.json").read_text(encoding="utf-8"))}
-            for i, path in enumerate(subject.paths)
+             "carry": json.loads((self.work / f"carry-{i}.json").read_text(encoding="utf-8")),
+             "session_options": component.get("session_options") or {}}
+            for i, (path, component) in enumerate(zip(subject.paths, subject.components, strict=True))
         ]  # fmt: skip
         task: dict[str, Any] = {
             "components": components, "files": [str(path) for path in subject.model_files], "cold": cold,

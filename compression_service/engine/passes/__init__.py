@@ -3,5 +3,5 @@
 PASS_NAMES = (
     "bias_correction", "clean", "embeddings", "external_data", "fold_qdq", "fp16", "fuse", "int4_storage",
     "int8_dynamic", "int8_static", "int8_storage", "keep", "patch_based", "prune_compensated", "prune_layers",
-    "prune_magnitude", "prune_neurons", "row_sums", "weight_only",
+    "prune_magnitude", "prune_neurons", "row_sums", "session_options", "weight_only",
 )  # fmt: skip

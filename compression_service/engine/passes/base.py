@@ -55,6 +55,7 @@ class PassOutcome:
     params: dict[str, Any]
     layers: list[dict[str, Any]] = field(default_factory=list)  # what was done to each, made by `layer`
     external: bool = False  # write the weights to a file beside the graph, which a runtime maps
+    session_options: dict[str, Any] = field(default_factory=dict)  # what a runtime is told when it loads the variant
 
 
 def layer(

@@ -7,6 +7,8 @@ import pytest
 from compression_service.pages import sensitivity
 from compression_service.pages.passes import passes_of
 from compression_service.pages.sensitivity import Layer
+from compression_service.selection import services
+from compression_service.variants import services as publishing
 from compression_service.variants.models import SourceModel, Variant
 from tests import factories
 
@@ -151,3 +153,27 @@ def test_labels_keep_what_tells_layers_apart():
     same = sensitivity.draw([Layer("/a/MatMul", "MatMul", error=0.1)] * 2, 760, 250)
     assert {row.label for row in same.rows} == {"a"}
     assert sensitivity.shortened("abcdefghij", 5) == "ab…ij" and sensitivity.power_of_ten(-12) == "10⁻¹²"
+
+
+def test_session_options_are_told_and_a_budget_has_to_allow_them(visitor, family):
+    wanted = {"enable_cpu_mem_arena": False, "session.disable_prepacking": "1"}
+    component = {"name": "model", "path": "onnx/model.onnx", "session_options": wanted}
+    assert "Load it with these options" not in page_of(visitor)
+    Variant.objects.filter(name="prune-50+int8").update(components=[component])
+    page = page_of(visitor)
+    assert "options.enable_cpu_mem_arena = False" in page
+    assert "options.add_session_config_entry(&quot;session.disable_prepacking&quot;, &quot;1&quot;)" in page
+    rows = {row["name"]: row for row in visitor.get("/api/models/alice/m/variants").json()["variants"]}
+    assert rows["prune-50+int8"]["components"] == [component]
+    services.forget()
+    refused = visitor.get("/api/models/alice/m/fit?size=2KB").json()
+    assert refused["variant"] is None
+    assert [drop["variant"] for drop in refused["dropped"] if drop["limit"] == "options"] == ["prune-50+int8"]
+    assert visitor.get("/api/models/alice/m/fit?size=2KB&options=any").json()["variant"] == "prune-50+int8"
+
+
+def test_what_a_child_says_of_session_options_is_held_to_what_is_known():
+    given = {"name": "model", "path": "onnx/model.onnx"}
+    assert publishing._component(given | {"session_options": {}, "more": 1}) == given
+    with pytest.raises(ValueError, match="optimized_model_filepath"):
+        publishing._component(given | {"session_options": {"optimized_model_filepath": "/x"}})

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compression_service.selection.budgets import GOALS, KEYS, Budget, BudgetError, limit_text, parse_budget
+from compression_service.selection.budgets import GOALS, KEYS, OPTIONS, Budget, BudgetError, limit_text, parse_budget
 
 BYTE_UNITS = ["", "B", "KB", "MB", "GB", "KiB", "MiB", "GiB"]
 TIME_UNITS = ["", "us", "ms", "s"]
@@ -29,6 +29,7 @@ VALUES = {
     "device": words,
     "runtime": words,
     "format": words,
+    "options": st.sampled_from(OPTIONS),
     "threads": st.integers(1, 256).map(str),
     "opset": st.integers(1, 30).map(str),
     "goal": st.sampled_from(GOALS),
@@ -169,3 +170,11 @@ def test_values_for_people():
     assert limit_text("size", 999) == "999 B"
     assert limit_text("latency", 3.2511) == "3.25 ms"
     assert limit_text("fidelity", 0.98765) == "0.98765"
+
+
+def test_options_are_those_of_the_runtime_unless_said():
+    assert parse_budget("fit@options=default,size=1MB") == parse_budget("fit@size=1MB")
+    assert parse_budget("fit@options=any").revision == "fit@options=any"
+    with pytest.raises(BudgetError, match="known are default, any") as refused:
+        parse_budget("fit@options=some")
+    assert refused.value.known == ["default", "any"]

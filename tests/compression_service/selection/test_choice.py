@@ -311,3 +311,23 @@ def test_the_order_of_candidates_and_records_makes_no_difference(candidates, tex
     assert answer(candidates, text).to_json() == answer(shuffled, text).to_json()
     assert beaten_by(candidates) == beaten_by(shuffled)
     assert pareto_front(candidates, DEVICE) == pareto_front(shuffled, DEVICE)
+
+
+FRUGAL = candidate("onnx-low-memory", figures(peak_memory_bytes=50_000_000, fidelity=1.0), needs_options=True)
+
+
+def test_figures_which_need_session_options_are_an_answer_only_where_the_budget_allows_them():
+    assert answer([*ALL, FRUGAL], "memory=1GB,goal=memory").variant == "int4"
+    fit = answer([*ALL, FRUGAL], "memory=60MB")
+    assert fit.answer == "none"
+    dropped = next(drop for drop in fit.dropped if drop.variant == "onnx-low-memory")
+    assert dropped.limit == "options" and "options=any" in dropped.sentence
+    fit = answer([*ALL, FRUGAL], "memory=60MB,options=any")
+    assert (fit.answer, fit.variant) == ("proven", "onnx-low-memory") and "options any" in " ".join(fit.reasons)
+
+
+def test_what_needs_session_options_beats_nothing_which_needs_none():
+    best = candidate("frugal", figures(size_bytes=1, peak_memory_bytes=1, p90_ms=0.1, fidelity=1.0), needs_options=True)
+    assert beaten_by([INT8, best]) == {"int8-dynamic": [], "frugal": []}
+    worse = candidate("worse", figures(size_bytes=2, peak_memory_bytes=2, p90_ms=0.2, fidelity=1.0), needs_options=True)
+    assert beaten_by([INT8, best, worse])["worse"] == ["frugal"]
