@@ -4,15 +4,11 @@ Children of the same source write and read there and nobody else, so a hostile m
 """
 
 import shutil
-import time
-from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
 
-from compression_service.variants.models import SourceModel
-
-LIVES_S = 24 * 3600
+from compression_service.variants.models import SourceModel, Variant
 
 
 def folder_for(source: SourceModel) -> Path:
@@ -27,13 +23,13 @@ def drop(source: SourceModel) -> None:
     shutil.rmtree(_root() / str(source.pk), ignore_errors=True)
 
 
-def drop_old() -> None:
+def drop_left_over() -> None:
     """What families left whose making was cut off, or ended on another machine."""
     for folder in _root().iterdir() if _root().exists() else []:
-        with suppress(FileNotFoundError):  # a worker has just dropped it
-            if time.time() - folder.stat().st_mtime > LIVES_S:
-                shutil.rmtree(folder, ignore_errors=True)
+        making = Variant.objects.filter(status=Variant.Status.MAKING)
+        if not folder.name.isdecimal() or not making.filter(source=int(folder.name)).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _root() -> Path:
-    return settings.FITHUB_DATA / "work" / "memos"
+    return settings.FITHUB_DATA / "memos"

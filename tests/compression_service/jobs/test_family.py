@@ -1,8 +1,6 @@
 """From a push to a measured family, with the real engine in the sandbox: the whole way in one process."""
 
 import json
-import os
-import time
 
 import numpy as np
 import onnx
@@ -32,12 +30,16 @@ def network(seed=0, width=64) -> bytes:
     return onnx.helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
-def test_what_recipes_shared_is_forgotten_after_a_day(settings, tmp_path):
+@pytest.mark.django_db
+def test_what_recipes_shared_is_kept_while_something_is_made_only(settings, tmp_path, model):
     settings.FITHUB_DATA = tmp_path
-    fresh, old = (memos.folder_for(SourceModel(pk=pk)) for pk in (1, 2))
-    os.utime(old, (time.time() - memos.LIVES_S - 60,) * 2)
-    memos.drop_old()
-    assert fresh.is_dir() and not old.exists()
+    making, made = (SourceModel.objects.create(repository=model, digest=str(n)) for n in (1, 2))
+    Variant.objects.create(source=making, name="a", recipe="a", status="making", position=1)
+    Variant.objects.create(source=made, name="b", recipe="b", status="ready", position=1)
+    kept, left, gone = (memos.folder_for(source) for source in (making, made, SourceModel(pk=10**9)))
+    (tmp_path / "memos" / "odd").mkdir()
+    memos.drop_left_over()
+    assert list((tmp_path / "memos").iterdir()) == [kept] and not left.exists() and not gone.exists()
 
 
 def run_all(rounds=40):
@@ -61,7 +63,7 @@ def test_a_pushed_model_becomes_a_measured_family(quick, settings, alice, as_ali
     model = make_repository(alice, "m")
     commit = push(model, alice, {"model.onnx": network(), "config.json": b'{"a": 1}', "README.md": b"# M"})
     run_all()
-    assert list((settings.FITHUB_DATA / "work" / "memos").iterdir()) == []  # used, and gone with the family's making
+    assert list((settings.FITHUB_DATA / "memos").iterdir()) == []  # used, and gone with the family's making
     assert set(Job.objects.values_list("state", flat=True)) == {"done"}
     assert all(job.processor_seconds > 0 for job in Job.objects.filter(kind__in=("convert", "measure")))
     source = SourceModel.objects.get()

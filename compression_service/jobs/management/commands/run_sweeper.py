@@ -62,7 +62,7 @@ def _clear_up() -> None:
         row = Job.objects.filter(pk=int(job_id)).values_list("state", "lease_token").first()
         if row is None or row[0] != Job.State.RUNNING or row[1] is None or not row[1].hex.startswith(token):
             shutil.rmtree(folder, ignore_errors=True)
-    memos.drop_old()
+    memos.drop_left_over()
     staging = settings.FITHUB_DATA / "storage" / "staging"
     for path in staging.iterdir() if staging.exists() else []:
         if path.is_file() and time.time() - path.stat().st_mtime > STAGING_LIVES_S:
