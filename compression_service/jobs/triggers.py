@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from django.db.models import Exists, OuterRef
-
 from compression_service.jobs.models import Job
 from compression_service.jobs.services import enqueue
 from compression_service.variants.models import SourceModel
-from compression_service.variants.services import begin_source
+from compression_service.variants.services import begin_source, waiting_for
 from models_registry.repos.changes import changes_between
 from models_registry.repos.events import revision_published
 from models_registry.repos.models import Repository, RepoType
@@ -41,7 +39,7 @@ def on_revision_published(
         enqueue("scan_files", repository, {"commit": oid}, f"scan_files:{repository.pk}:{oid}")
     if repository.kind is RepoType.DATASET:
         enqueue("read_rows", repository, {"commit": oid}, f"read_rows:{repository.pk}:{oid}")
-        for model in _waiting_for(repository):
+        for model in waiting_for(repository)[:MOST_WAITING]:
             head = branch_head(model)
             if head is not None:
                 _begin(model, head)
@@ -54,13 +52,6 @@ def _begin(model: Repository, commit: str) -> None:
     if source is not None:
         _supersede(source)
         enqueue("convert", model, {"source": source.pk}, f"convert:{source.pk}")
-
-
-def _waiting_for(dataset: Repository) -> list[Repository]:
-    """Models whose card names this dataset and which were pushed before it had rows."""
-    named = Repository.objects.filter(type=RepoType.MODEL, tag_rows__tag__lower=f"dataset:{dataset.full_name}".lower())
-    without = SourceModel.objects.filter(repository=OuterRef("pk"), dataset="")
-    return list(named.filter(Exists(without)).select_related("namespace", "creator")[:MOST_WAITING])
 
 
 def _supersede(source: SourceModel) -> None:

@@ -23,6 +23,7 @@ class SourceModel(models.Model):
     format = models.CharField(max_length=40, blank=True)
     dataset = models.CharField(max_length=200, blank=True, help_text="the dataset of this hub which the card names")
     dataset_commit = models.CharField(max_length=40, blank=True)
+    waits_for = models.TextField(blank=True, help_text="datasets which the card names while none is here, a line each")
     detail = models.JSONField(default=dict, help_text="components, support files, evidence, versions, wishes, notes")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, QuerySet
 
 from compression_service.devices.models import Device
 from compression_service.engine.measure import options
-from compression_service.variants.datasets import dataset_of
+from compression_service.variants.datasets import dataset_of, named_datasets
 from compression_service.variants.events import catalogue_changed
 from compression_service.variants.models import Catalogue, Footprint, SourceModel, Variant
 from models_registry.cards.services import card_at
@@ -35,16 +35,29 @@ def begin_source(repository: Repository, commit: str) -> SourceModel | None:
     """The source model at a commit, or None when it is the one of an earlier commit with another README."""
     dataset, dataset_commit = dataset_of(repository, commit) or ("", "")
     digest = _digest(repository, commit, dataset)
-    defaults = {"commit": commit, "dataset": dataset, "dataset_commit": dataset_commit}
+    waits_for = "" if dataset else _lines(named_datasets(card_at(repository, commit)))
+    defaults = {"commit": commit, "dataset": dataset, "dataset_commit": dataset_commit, "waits_for": waits_for}
     source, created = SourceModel.objects.get_or_create(repository=repository, digest=digest, defaults=defaults)
     newest = SourceModel.objects.filter(repository=repository).latest("pk")
     if not created and newest.pk == source.pk:
+        SourceModel.objects.filter(pk=source.pk).update(waits_for=waits_for)
         return None
     if not created:
         # The contributor went back to what was there before: make it the newest again.
         SourceModel.objects.filter(pk=source.pk).delete()
         source = SourceModel.objects.create(repository=repository, digest=digest, **defaults)
     return source
+
+
+def waiting_for(dataset: Repository) -> QuerySet[Repository]:
+    """Models whose card names this dataset, and which were pushed before it had rows."""
+    waiting = SourceModel.objects.filter(dataset="", waits_for__contains=_lines([dataset.full_name]))
+    models = Repository.objects.filter(pk__in=waiting.values("repository"))
+    return models.select_related("namespace", "creator").order_by("pk")
+
+
+def _lines(names: list[str]) -> str:
+    return "".join(f"\n{name.strip().lower()}\n" for name in names)
 
 
 def current_source(repository: Repository) -> SourceModel | None:

@@ -193,8 +193,9 @@ def test_a_dataset_which_is_not_there_is_said(quick, alice):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_dataset_which_comes_after_the_model_makes_the_variants_anew(quick, alice):
-    card = b"---\ndatasets: [alice/rows]\n---\n# M"
+@pytest.mark.parametrize("named", [b"datasets: [alice/rows]", b"fithub: {dataset: Alice/rows}"])
+def test_a_dataset_which_comes_after_the_model_makes_the_variants_anew(quick, alice, named):
+    card = b"---\n" + named + b"\n---\n# M"
     model = make_repository(alice, "m")
     push(model, alice, {"model.onnx": network(), "README.md": card})
     assert SourceModel.objects.get().dataset == ""
