@@ -26,6 +26,8 @@ LEAST_LATENCY_MS = 1e-3
 # Between devices of about the same speeds calls and bytes would be fitted to noise: they have to earn their place.
 WORTH = 0.8  # of the typical error without them
 STRETCHED = 1.02  # of a time: what takes longer than this was stopped on its way
+MOST_SPREAD = 1.4  # what lies beyond was a bad hour of that machine and says nothing of another one
+EDGE = 0.9
 LEAST_CPU, MOST_CPU = 0.005, 1.5  # of a p90 in one thread: what lies beyond is a mistake of the record
 FASTEST = 1e9  # of any speed: a profile which claims more is a mistake
 # fp32 operations a cycle of one core at its peak: two FMA units of that width (makers' optimization manuals).
@@ -109,13 +111,28 @@ def datasheet_speeds(sheet: dict[str, Any], threads: int, reference: dict[str, A
 def latency_ms(model: Model, taken: Taken, there: Speeds, here: Speeds) -> float:
     """The p90 here of what was taken there."""
     own_here, own_there = _own_ms_here(model, taken, there, here), own_ms(taken, there)
-    return _stretched(here, own_here, own_here * _typical_ms(taken, there) / own_there)
+    typical = own_here * _typical_ms(taken, there) / own_there
+    return _stretched(here, own_here * _spread(taken, there), typical)
 
 
-def _stretched(here: Speeds, own_here_ms: float, typical_ms: float) -> float:
-    """The p90 of inferences which need that much processor time; how many of them a pause meets, a typical one says."""
-    lost = stretches.wall_ms(here.stretch, typical_ms) - typical_ms
-    return max(LEAST_LATENCY_MS, own_here_ms + max(0.0, lost))
+def _stretched(here: Speeds, slow_ms: float, typical_ms: float) -> float:
+    """The p90 of inferences of which slow ones need that much processor time; what a pause costs, a typical one says.
+
+    Where nearly a tenth of them meet a pause, the p90 is one of two times, and the longer may be ten times the shorter:
+    the shorter one is taken up to EDGE.
+    """
+    lost_ms = min(_lost_ms(here, typical_ms), _lost_ms(here, typical_ms * EDGE) / EDGE)
+    return max(LEAST_LATENCY_MS, slow_ms + lost_ms)
+
+
+def _lost_ms(device: Speeds, own_ms: float) -> float:
+    return max(0.0, stretches.wall_ms(device.stretch, own_ms) - own_ms)
+
+
+def _spread(taken: Taken, there: Speeds) -> float:
+    """A p90 by processor time there, beyond what its limits cost: caches, clocks and neighbours make some runs slow."""
+    unlimited_ms = taken.p90_ms - _lost_ms(there, _typical_ms(taken, there))
+    return min(MOST_SPREAD, max(1.0, unlimited_ms / own_ms(taken, there)))
 
 
 def _typical_ms(taken: Taken, there: Speeds) -> float:
@@ -161,7 +178,7 @@ def by_sibling(
     own = own_ms(taken, there) * ratio
     if there is None or here is None:
         return max(LEAST_LATENCY_MS, own)
-    return _stretched(here, own, _typical_ms(taken, there) * ratio)
+    return _stretched(here, own * _spread(sibling_here, here), _typical_ms(taken, there) * ratio)
 
 
 def int8_ratio(taken: Taken, sibling: Taken, there: Speeds | None, here: Speeds | None, int8_share: float) -> float:

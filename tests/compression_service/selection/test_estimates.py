@@ -124,12 +124,30 @@ def test_a_quota_stretches_long_inferences_only_and_is_taken_out_again():
 
 def test_how_many_inferences_meet_a_pause_is_told_by_a_typical_one():
     fast, box = DEVICES["fast"], limited(DEVICES["fast"])
-    taken = Taken("v", False, "fast", 1, 0, 0.25, 1, cpu_ms=0.205)
+    taken = Taken("v", False, "fast", 1, 0, 0.25, 1, cpu_ms=0.24)
     assert estimates.latency_ms(Model(), taken, fast, box) > 2.0
     typical = replace(taken, p50_ms=0.18)
-    assert estimates.latency_ms(Model(), typical, fast, box) == pytest.approx(0.205), "nine in ten are over in time"
+    assert estimates.latency_ms(Model(), typical, fast, box) == pytest.approx(0.25), "nine in ten are over in time"
     there = replace(typical, device="box", p90_ms=9.0, p50_ms=8.2)
     assert estimates.latency_ms(Model(), there, box, box) > 2.0, "a p50 which was held up itself says nothing"
+
+
+def test_where_a_tenth_may_meet_a_pause_the_shorter_time_is_taken():
+    fast, box = DEVICES["fast"], limited(DEVICES["fast"])
+    at_the_edge = Taken("v", False, "fast", 1, 0, 0.2, 1)
+    assert estimates.latency_ms(Model(), at_the_edge, fast, box) == pytest.approx(0.2)
+
+
+def test_what_makes_some_runs_slow_there_does_so_here():
+    fast, slow, box = DEVICES["fast"], DEVICES["slow"], limited(DEVICES["fast"])
+    taken = Taken("v", False, "fast", 1, 0, 0.12, 1, cpu_ms=0.1)
+    assert estimates.latency_ms(Model(), taken, fast, slow) == pytest.approx(1.2)
+    bad_hour = replace(taken, p90_ms=0.9)
+    assert estimates.latency_ms(Model(), bad_hour, fast, slow) == pytest.approx(estimates.MOST_SPREAD)
+    there = Taken("v", False, "box", 1, 0, 10.0, 1, cpu_ms=2.0)  # what the limit costs is none of it
+    assert estimates.latency_ms(Model(), there, box, slow) == pytest.approx(20.0)
+    source, here = Taken("s", False, "fast", 1, 0, 1.0, 1), Taken("s", False, "slow", 1, 0, 12.5, 1, cpu_ms=10.0)
+    assert estimates.by_sibling(taken, source, here, 1.0, fast, slow) == pytest.approx(1.25), "as runs are slow here"
 
 
 def test_ratios_to_the_source_are_those_of_processor_time_where_a_device_is_limited():
