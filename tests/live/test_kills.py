@@ -35,25 +35,25 @@ def test_a_killed_worker_costs_a_lease_and_no_result(
     shaken = make_hub(**LEASE)
     shaken.push("alice/m", small_model)
     killed: set[int] = set()
-    kills = 0
-    while kills < 4 and shaken.family("alice/m")["source"]["status"] == "making":
+    while len(killed) < 4 and shaken.family("alice/m")["source"]["status"] == "making":
         time.sleep(rng.uniform(0.1, 3.0))
-        running = [
-            job["id"] for job in shaken.jobs("alice/m") if job["state"] == "running" and job["kind"] != "scan_files"
-        ]
         # A job may lose its worker three times before the hub gives it up: each one is hit once.
-        if running and running[0] not in killed:
+        if heavy_jobs_running(shaken, "alice/m") - killed:
             for worker in shaken.workers("heavy"):
                 worker.kill()
-            killed.add(running[0])
-            kills += 1
+            # Asked again: what ran before the blow may have ended, and the next one begun.
+            killed |= heavy_jobs_running(shaken, "alice/m")
     shaken.wait_family("alice/m")
-    assert kills >= 3, "the family was complete before it was disturbed: make the pauses shorter"
+    assert len(killed) >= 3, "the family was complete before it was disturbed: make the pauses shorter"
     expect_whole_family(shaken, "alice/m", like=hub.family(fitted))
     jobs = {job["id"]: job for job in shaken.jobs("alice/m")}
     assert all(job["state"] == "done" for job in jobs.values()), jobs
-    assert [jobs[number]["attempts"] for number in killed] == [2] * kills, [jobs[number] for number in killed]
+    assert all(jobs[number]["attempts"] > 1 for number in killed), [jobs[number] for number in killed]
     expect_clean_folders(shaken)
+
+
+def heavy_jobs_running(hub: Hub, repo: str) -> set[int]:
+    return {job["id"] for job in hub.jobs(repo) if job["state"] == "running" and job["kind"] != "scan_files"}
 
 
 def test_two_workers_publish_once(make_hub: MakeHub, hub: Hub, fitted: str, small_model: Path, tmp_path: Path) -> None:
