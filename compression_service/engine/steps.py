@@ -95,12 +95,12 @@ def _resumed(keys: list[str], kept: Memo) -> Done | None:
 
 
 def _keep(key: str, done: Done, kept: Memo) -> None:
-    if done.model.ByteSize() > KEPT_LIMIT_BYTES:
+    if done.failure or done.model.ByteSize() > KEPT_LIMIT_BYTES:  # a tool may fail once, for want of memory or time
         return
 
     def write(folder: Path) -> None:
         graph.save(done.model, folder / "model.onnx", scratch=True)
-        state = {"passes": done.passes, "changed": done.changed, "external": done.external, "failure": done.failure}
+        state = {"passes": done.passes, "changed": done.changed, "external": done.external}
         state["session_options"] = done.session_options
         (folder / "done.json").write_text(json.dumps(state), encoding="utf-8")
 

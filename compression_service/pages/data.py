@@ -55,7 +55,7 @@ def _act(request: HttpRequest, model: Repository) -> str:
     actor, given, act = actor_of(request), request.POST, request.POST.get("act", "")
     own = repository_link(model)
     if act == "look":
-        fields = {key: str(text) for key, text in given.items() if key not in _NOT_FIELDS}
+        fields = _fields_given(request)
         made = services.look_at(
             actor, model, given.get("dataset", ""), given.get("dataset_revision", ""), fields, given.get("parent", ""),
             told="told" in given,
@@ -72,13 +72,17 @@ def _act(request: HttpRequest, model: Repository) -> str:
     raise BadRequest("This form was not understood: load the page again.")
 
 
+def _fields_given(request: HttpRequest) -> dict[str, str]:
+    return {key: str(text) for key, text in request.POST.items() if key not in _NOT_FIELDS}
+
+
 def _context(request: HttpRequest, model: Repository) -> dict[str, Any]:
     actor, head = actor_of(request), branch_head(model)
     card = card_at(model, head) if head else None
     given = request.POST if request.method == "POST" else request.GET
     preview, problem = _preview(request, model)
     if request.method == "POST" and given.get("act") == "look":
-        fields = {key: str(text) for key, text in given.items() if key not in _NOT_FIELDS}
+        fields = _fields_given(request)
     else:
         fields = form.fields_of(preview.block if preview else card.fithub if card else {})
     if request.method != "POST" and given.get("dataset"):

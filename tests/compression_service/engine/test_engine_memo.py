@@ -73,6 +73,14 @@ def test_nothing_is_shared_between_sources_inputs_or_seeds(baseline, tmp_path, e
     assert len(list(kept.iterdir())) == 2 * before
 
 
+def test_what_a_tool_failed_on_is_tried_again_by_the_next_recipe(tmp_path, everything_kept):
+    kept, failed = Memo(tmp_path), steps.Done(models.mlp(), failure="The pass fuse failed on model: no memory")
+    steps._keep("a", failed, kept)
+    assert kept.find("a") is None
+    steps._keep("a", steps.Done(models.mlp()), kept)
+    assert steps._resumed(["a"], kept).model == models.mlp()
+
+
 def test_a_full_disk_costs_the_entry_and_not_the_variant(baseline, tmp_path, everything_kept, monkeypatch, capfd):
     monkeypatch.setattr(memo.tempfile, "TemporaryDirectory", lambda **_: (_ for _ in ()).throw(OSError(28, "No space")))
     result, files = made("prune-50", baseline, tmp_path / "first", tmp_path / "memo")
