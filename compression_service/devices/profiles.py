@@ -38,7 +38,8 @@ def _are_speeds(measured: Any) -> bool:
         return True
     by_threads = measured.get("threads") if isinstance(measured, dict) else None
     return isinstance(by_threads, dict) and all(
-        isinstance(speeds, dict) and all(_is_number(value) for key, value in speeds.items() if key != "stretch")
+        isinstance(speeds, dict)
+        and all(_is_number(value) for key, value in speeds.items() if key not in ("stretch", "ladder"))
         for speeds in by_threads.values()
     )
 

@@ -93,10 +93,10 @@ def _is_free_for(actor: Actor, name: str) -> bool:
 
 
 def has_measured_speeds(name: str) -> bool:
-    """A worker measured the speeds of this device before, and what limits it."""
+    """A worker measured the speeds of this device before, with a bench which runs networks too."""
     profile = Device.objects.filter(name=name, origin=Device.Origin.WORKER).values_list("profile", flat=True).first()
     by_threads = ((profile or {}).get("measured") or {}).get("threads") or {}
-    return bool(by_threads) and all("share" in speeds for speeds in by_threads.values())
+    return bool(by_threads) and all("ladder" in speeds for speeds in by_threads.values())
 
 
 def default_device() -> str:

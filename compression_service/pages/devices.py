@@ -13,6 +13,7 @@ from compression_service.devices.models import Device
 from compression_service.devices.services import KnownDevice, default_device, known_device, known_devices
 from compression_service.devices.shipped import ALIASES
 from compression_service.pages.family import variant_link
+from compression_service.selection import ladders
 from compression_service.variants.models import Footprint
 from models_registry.accounts.actors import Actor
 from models_registry.accounts.policies import readable_by
@@ -112,11 +113,26 @@ def speeds_of(profile: dict[str, Any]) -> dict[str, Any] | None:
     columns = [(count, row) for count, row in by_threads.items() if count.isdecimal() and isinstance(row, dict)]
     columns.sort(key=lambda column: int(column[0]))
     rows = [(label, [_speed(row.get(key), unit) for _, row in columns]) for key, label, unit in _SPEEDS]
+    rows += _networks([row for _, row in columns])
     cold = measured.get("cold_read_mb_s")
     return {
         "threads": [count for count, _ in columns], "rows": rows, "at": _text(measured.get("measured_at")),
         "cold_read": f"{digits(cold)} MB/s" if _is_number(cold) else "",
     }  # fmt: skip
+
+
+def _networks(columns: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """A row for each network of the ladder: the p50 and p90 of each column."""
+    by_side = [{rung.side: rung for rung in ladders.known(column.get("ladder"))} for column in columns]
+    found = []
+    for side in sorted({side for column in by_side for side in column}):
+        texts = [_typical_and_slow(column[side]) if side in column else "–" for column in by_side]
+        found.append((f"A network, 8 layers of {side:g}: p50, p90", texts))
+    return found
+
+
+def _typical_and_slow(rung: ladders.Rung) -> str:
+    return f"{digits(rung.typical_ms)}, {digits(rung.slow_ms)} ms"
 
 
 def _records(actor: Actor, one: KnownDevice) -> list[Footprint]:

@@ -1,11 +1,13 @@
-"""Figures of a device without records, from those of another one: a model of compute, bandwidth and calls. Pure.
+"""Figures of a device without records, from those of another one: a model of compute and bandwidth. Pure.
 
-Processor time is taken for calls + bytes of weights moved + computing. With S = speed there / speed here:
+Both devices ran reference networks of rising size (`ladders`): a model is taken for the network which needs as long as
+it does there, and needs here what that network needs here; so do its slow runs. A profile of an older bench has none,
+nor has a datasheet: then processor time is taken for calls + computing. With S = speed there / speed here:
     t_here = (t_there - c * call_there - b * size / copy_there) * S + c * call_here + b * size / copy_here
-c (calls an inference) and b (how often the weights are moved) are fitted on variants which were measured on several
-devices, by least squares of the relative error; so is the share of int8 speed in S for quantized variants. A latency
-becomes processor time there, and a latency again here, by what limits each device (`stretches`). The error is measured
-by leaving one device out at a time. Memory is carried over as it is.
+c (calls an inference; none with ladders, which hold them) and b (how often the weights are moved) are fitted on
+variants which were measured on several devices, by least squares of the relative error; so is the share of int8 speed
+in S for quantized variants. A latency becomes processor time there, and a latency again here, by what limits each
+device (`stretches`). The error is measured by leaving one device out at a time. Memory is carried over as it is.
 
 Where another variant of the same model was measured in both places, its ratio is taken instead (`by_sibling`): it holds
 all that the law above leaves out. Its own error is measured by leaving each variant out.
@@ -18,7 +20,7 @@ from math import log
 from statistics import median
 from typing import Any
 
-from compression_service.selection import stretches
+from compression_service.selection import ladders, stretches
 from compression_service.selection.candidates import Candidate, Figures
 
 INT8_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -44,6 +46,7 @@ class Speeds:
     dispatch_us: float
     is_datasheet: bool = False
     stretch: stretches.Stretch = ()  # () without a limit
+    ladder: ladders.Ladder = ()  # () where an older bench took the profile
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def speeds_of(profile: dict[str, Any], threads: int) -> Speeds | None:
         return None
     if not all(0 < one < FASTEST for one in (fp32, int8, copied, call)):
         return None
-    return Speeds(fp32, int8, copied, call, stretch=stretches.known(found.get("stretch") or ()))
+    stretch, ladder = stretches.known(found.get("stretch") or ()), ladders.known(found.get("ladder") or ())
+    return Speeds(fp32, int8, copied, call, stretch=stretch, ladder=ladder)
 
 
 def datasheet_speeds(sheet: dict[str, Any], threads: int, reference: dict[str, Any]) -> Speeds | None:
@@ -110,9 +114,16 @@ def datasheet_speeds(sheet: dict[str, Any], threads: int, reference: dict[str, A
 
 def latency_ms(model: Model, taken: Taken, there: Speeds, here: Speeds) -> float:
     """The p90 here of what was taken there."""
-    own_here, own_there = _own_ms_here(model, taken, there, here), own_ms(taken, there)
-    typical = own_here * _typical_ms(taken, there) / own_there
+    own_here = _own_ms_here(model, taken, there, here)
+    if _by_ladder(there, here):
+        rung = ladders.at(here.ladder, ladders.side_of(here.ladder, own_here))
+        return _stretched(here, own_here * rung.slow_ms / rung.typical_ms, own_here * rung.mean_ms / rung.typical_ms)
+    typical = own_here * _typical_ms(taken, there) / own_ms(taken, there)
     return _stretched(here, own_here * _spread(taken, there), typical)
+
+
+def _by_ladder(there: Speeds, here: Speeds) -> bool:
+    return bool(there.ladder and here.ladder)
 
 
 def _stretched(here: Speeds, slow_ms: float, typical_ms: float) -> float:
@@ -136,10 +147,11 @@ def _spread(taken: Taken, there: Speeds) -> float:
 
 
 def _typical_ms(taken: Taken, there: Speeds) -> float:
-    """The processor time of the half of inferences which nothing held up, where that can be seen."""
+    """The processor time of the half of inferences which nothing held up; where a pause held up more, what is known."""
     own, p50 = own_ms(taken, there), taken.p50_ms
-    is_held_up = not p50 or stretches.wall_ms(there.stretch, p50) > STRETCHED * p50
-    return own if is_held_up or not p50 else min(own, p50)
+    if p50 and stretches.wall_ms(there.stretch, p50) <= STRETCHED * p50:
+        return min(own, p50)
+    return min(own, ladders.typical_ms(there.ladder, own)) if there.ladder else own
 
 
 def own_ms(taken: Taken, there: Speeds | None) -> float:
@@ -155,35 +167,45 @@ def own_ms(taken: Taken, there: Speeds | None) -> float:
 
 
 def _own_ms_here(model: Model, taken: Taken, there: Speeds, here: Speeds) -> float:
+    own = _base_ms(taken, there, here)
     faster = _faster(taken, there, here, model.int8_share)
-    calls_there, calls_here = model.calls * there.dispatch_us / 1e3, model.calls * here.dispatch_us / 1e3
+    calls_there, calls_here = (
+        0.0 if _by_ladder(there, here) else model.calls * at.dispatch_us / 1e3 for at in (there, here)
+    )
     moved = model.moves * taken.size_bytes / 1e6  # MB / (GB/s) = ms
-    computed = max(0.0, own_ms(taken, there) - calls_there - moved / there.copy_gb_s)
+    computed = max(0.0, own - calls_there - moved / there.copy_gb_s)
     return computed * faster + calls_here + moved / here.copy_gb_s
 
 
+def _base_ms(taken: Taken, there: Speeds, here: Speeds) -> float:
+    """What the law takes from there to here: ladders know what slow runs and pauses add, so a typical run's time."""
+    return _typical_ms(taken, there) if _by_ladder(there, here) else own_ms(taken, there)
+
+
 def by_sibling(
-    taken: Taken, sibling_there: Taken, sibling_here: Taken, int8_ratio: float = 1.0, there: Speeds | None = None,
+    taken: Taken, sibling_there: Taken, sibling_here: Taken, ratio: float = 1.0, there: Speeds | None = None,
     here: Speeds | None = None,
 ) -> float:  # fmt: skip
     """The p90 here of what was taken there, where another variant of the same model was measured in both places.
 
     Ratios travel between machines, times do not (measuring.md §1.5), and those of processor time do where a device is
-    limited: `there` and `here` say it, None where nobody knows the speeds of the device. `int8_ratio`: how much faster
-    8-bit integers become from there to here than floats do, for a variant which computes in the other one of the two.
+    limited: `there` and `here` say it, None where nobody knows the speeds of the device. `ratio` is `speed_ratio`.
     """
     if there is None or here is None:
         there = here = None
-    ratio = own_ms(sibling_here, here) / own_ms(sibling_there, there) * int8_ratio
+    ratio *= own_ms(sibling_here, here) / own_ms(sibling_there, there)
     own = own_ms(taken, there) * ratio
     if there is None or here is None:
         return max(LEAST_LATENCY_MS, own)
     return _stretched(here, own * _spread(sibling_here, here), _typical_ms(taken, there) * ratio)
 
 
-def int8_ratio(taken: Taken, sibling: Taken, there: Speeds | None, here: Speeds | None, int8_share: float) -> float:
-    """For `by_sibling`; 1 where the speeds of one of the devices are not known."""
-    if there is None or here is None or taken.is_int8 == sibling.is_int8:
+def speed_ratio(taken: Taken, sibling: Taken, there: Speeds | None, here: Speeds | None, int8_share: float) -> float:
+    """How much more time than its sibling's this variant's becomes from there to here, for `by_sibling`.
+
+    1 where the speeds of one of the devices are not known.
+    """
+    if there is None or here is None:
         return 1.0
     return _faster(taken, there, here, int8_share) / _faster(sibling, there, here, int8_share)
 
@@ -223,7 +245,7 @@ def _sibling_errors(records: Sequence[Taken], speeds: dict[tuple[str, int], Spee
             if own is None or other is None:
                 continue
             from_, to = (speeds.get((one.device, one.threads)) for one in (there, here))
-            estimate = by_sibling(there, other, own, int8_ratio(there, other, from_, to, int8_share), from_, to)
+            estimate = by_sibling(there, other, own, speed_ratio(there, other, from_, to, int8_share), from_, to)
             errors.append(abs(estimate / here.p90_ms - 1))
     return errors
 
@@ -293,10 +315,10 @@ def _fitted(records: Sequence[Taken], speeds: dict[tuple[str, int], Speeds]) -> 
         for one, other in pairs:
             there, here = speeds[one.device, one.threads], speeds[other.device, other.threads]
             faster = _faster(one, there, here, share)
-            calls = (here.dispatch_us - faster * there.dispatch_us) / 1e3
+            calls = 0.0 if _by_ladder(there, here) else (here.dispatch_us - faster * there.dispatch_us) / 1e3
             moves = one.size_bytes / 1e6 * (1 / here.copy_gb_s - faster / there.copy_gb_s)
-            own = own_ms(other, here)
-            rows.append((calls / own, moves / own, 1 - faster * own_ms(one, there) / own))
+            wanted = _base_ms(other, here, there)
+            rows.append((calls / wanted, moves / wanted, 1 - faster * _base_ms(one, there, here) / wanted))
         for found, terms in ((plain, (0.0, 0.0)), (full, _least_squares(rows))):
             model = Model(*terms, share, len(pairs))
             found.append((_typical_error(model, pairs, speeds), share, model))
@@ -308,7 +330,7 @@ def _typical_error(model: Model, pairs: list[tuple[Taken, Taken]], speeds: dict[
     errors = []
     for one, other in pairs:
         there, here = speeds[one.device, one.threads], speeds[other.device, other.threads]
-        errors.append(abs(_own_ms_here(model, one, there, here) / own_ms(other, here) - 1))
+        errors.append(abs(_own_ms_here(model, one, there, here) / _base_ms(other, here, there) - 1))
     return median(errors)
 
 
@@ -330,8 +352,13 @@ def _least_squares(rows: list[tuple[float, float, float]]) -> tuple[float, float
 
 
 def _faster(taken: Taken, there: Speeds, here: Speeds, int8_share: float) -> float:
+    """Time here / time there, of computing; calls are in it where both devices have a ladder."""
     float_ratio, int8_ratio = there.fp32_gflops / here.fp32_gflops, there.int8_gops / here.int8_gops
-    return (1 - int8_share) * float_ratio + int8_share * int8_ratio if taken.is_int8 else float_ratio
+    mixed = (1 - int8_share) * float_ratio + int8_share * int8_ratio if taken.is_int8 else float_ratio
+    if not _by_ladder(there, here):
+        return mixed
+    typical = _typical_ms(taken, there)
+    return ladders.at(here.ladder, ladders.side_of(there.ladder, typical)).typical_ms / typical * mixed / float_ratio
 
 
 def _same(one: Taken, other: Taken) -> bool:

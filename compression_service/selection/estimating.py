@@ -131,7 +131,7 @@ def _by_sibling(
                     (sibling.name, here),
                 )
             )
-            ratio = estimates.int8_ratio(mine, other, speeds.get(device), speeds.get(here.device), model.int8_share)
+            ratio = estimates.speed_ratio(mine, other, speeds.get(device), speeds.get(here.device), model.int8_share)
             p90_ms = estimates.by_sibling(mine, other, own_here, ratio, speeds.get(device), speeds.get(here.device))
             on = speeds.get(here.device)
             return estimates.estimated_by_sibling(own[device], sibling.name, here.device, p90_ms, model, on)

@@ -23,8 +23,8 @@ def test_what_a_worker_took_is_overwritten_by_no_sender(db):
     assert Device.objects.get().profile["cores"] == 2
     services.record_device("box", {"cores": 2, "kernel": "6"})
     assert Device.objects.get().profile == {"cores": 2, "kernel": "6", "measured": MEASURED}
-    assert not services.has_measured_speeds("box"), "an older bench did not say what limits it: it is measured anew"
-    services.record_device("box", {"measured": {"threads": {"1": {"fp32_gflops": 10.0, "share": 1.0}}}})
+    assert not services.has_measured_speeds("box"), "an older bench ran no networks: it is measured anew"
+    services.record_device("box", {"measured": {"threads": {"1": {"fp32_gflops": 10.0, "ladder": []}}}})
     assert services.has_measured_speeds("box") and not services.has_measured_speeds("other")
 
 

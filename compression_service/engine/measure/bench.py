@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import machine
+from . import machine, networks
 
 SIDE = 512  # of the square matrices: weights of 1 MB in fp32, which second-level caches hold as layers do
 SHORT_SIDE = 128  # of the product which looks for pauses: far shorter than a scheduler's slice
@@ -29,10 +29,20 @@ STRETCHED_MS = tuple(0.02 * 1.15**step for step in range(65))  # 0.02 … 153 ms
 STRETCH_STARTS = 400
 SECONDS_EACH = 0.8
 SECONDS_OF_PAUSES = 3.0
+LADDER_SIDES = (
+    16,
+    32,
+    64,
+    128,
+    256,
+    512,
+)  # of networks of LADDER_LAYERS layers: 10 µs to 10 ms on a core of 200 GFLOPS
+LADDER_LAYERS = 8
+LADDER_SECONDS = 0.3  # of processor time for each
+LADDER_LEAST_RUNS = 20
 COPY_BYTES = 128 * 1024 * 1024  # beyond every cache that is common
 READ_BYTES = 64 * 1024 * 1024
 PATIENCE_S = 120.0
-_FLOAT, _UINT8, _INT8, _INT32 = 1, 2, 3, 6  # of onnx.TensorProto.DataType
 
 
 def measure(work: Path) -> dict[str, Any]:
@@ -75,6 +85,8 @@ def speeds(threads: int) -> dict[str, Any]:
     import numpy as np
     import onnxruntime
 
+    from .session import EMPTY_MODEL
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
@@ -85,18 +97,28 @@ def speeds(threads: int) -> dict[str, Any]:
 
     def product(op: str, side: int) -> tuple[Any, dict[str, Any]]:
         is_float = op == "MatMul"
-        kinds = (_FLOAT, _FLOAT, _FLOAT) if is_float else (_UINT8, _INT8, _INT32)
+        kinds = (networks.FLOAT,) * 3 if is_float else (networks.UINT8, networks.INT8, networks.INT32)
         weights = rng.integers(-100, 100, (side, side)).astype(np.float32 if is_float else np.int8)
         fed = rng.integers(0, 100, (side, side)).astype(np.float32 if is_float else np.uint8)
-        return session_of(product_model(op, kinds, weights.tobytes(), side)), {"x": fed}
+        return session_of(networks.product_model(op, kinds, weights.tobytes(), side)), {"x": fed}
+
+    def chain(side: int) -> tuple[Any, dict[str, Any]]:
+        scale = (2 / side) ** 0.5  # keeps values as large as they are from layer to layer
+        weights = [rng.normal(0, scale, (side, side)).astype(np.float32).tobytes() for _ in range(LADDER_LAYERS)]
+        return session_of(networks.chain_model(weights, side)), {"x": rng.random((side, side), np.float32)}
 
     found: dict[str, Any] = {}
     for key, op in (("fp32_gflops", "MatMul"), ("int8_gops", "MatMulInteger")):
         session, fed = product(op, SIDE)
         found[key] = round(2 * SIDE**3 / _seconds_a_run(partial(session.run, None, fed), threads) / 1e9, 2)
-    empty, nothing = session_of(_empty()), {"x": np.zeros(1, np.float32)}
+    empty, nothing = session_of(EMPTY_MODEL), {"x": np.zeros(1, np.float32)}
     found["dispatch_us"] = round(_seconds_a_run(partial(empty.run, None, nothing), 1) * 1e6, 2)
     found["copy_gb_s"] = _copy_gb_s(np, threads)
+    found["ladder"] = [
+        [side, *_typical_and_slow_ms(partial(session.run, None, fed), threads)]
+        for side in LADDER_SIDES
+        for session, fed in (chain(side),)
+    ]
     session, fed = product("MatMul", SHORT_SIDE)
     found |= stretch(np, _spans(partial(session.run, None, fed), threads))
     return found
@@ -118,6 +140,24 @@ def _seconds_a_run(run: Callable[[], Any], threads: int, seconds: float = SECOND
     own = time.process_time() - own
     times.sort()
     return min(times[len(times) // 10], own / len(times) / threads)
+
+
+def _typical_and_slow_ms(run: Callable[[], Any], threads: int) -> tuple[float, float, float]:
+    """(median, mean, p90) of a run while it runs: where it was paused, its processor time counts."""
+    for _ in range(3):
+        run()
+    times: list[float] = []
+    began = time.perf_counter()
+    wall, own = began, time.process_time()
+    while (sum_s := wall - began) < LADDER_SECONDS or (len(times) < LADDER_LEAST_RUNS and sum_s < 10 * LADDER_SECONDS):
+        run()
+        last_wall, last_own = wall, own
+        wall, own = time.perf_counter(), time.process_time()
+        spent = (own - last_own) / threads
+        times.append(spent if wall - last_wall - spent > LEAST_PAUSE_S else wall - last_wall)
+    times.sort()
+    chosen = times[len(times) // 2], sum(times) / len(times), times[int(0.9 * len(times))]
+    return tuple(round(1e3 * one, 5) for one in chosen)  # type: ignore[return-value]
 
 
 def _spans(run: Callable[[], Any], threads: int) -> list[tuple[float, float]]:
@@ -187,47 +227,6 @@ def cold_read_mb_s(work: Path) -> float | None:
         return round(READ_BYTES / (time.perf_counter() - began) / 1e6, 1)
     finally:
         path.unlink()
-
-
-# --- two models as bytes: the light client has no onnx to build them with -------------------------------------------
-def product_model(op: str, kinds: tuple[int, int, int], weights: bytes, length: int = SIDE) -> bytes:
-    """x [length, length] times constant weights, as an ONNX file (opset 13); `kinds` of x, weights and result."""
-    node = _text(1, "x") + _text(1, "w") + _text(2, "y") + _text(4, op)
-    constant = _number(1, length) + _number(1, length) + _number(2, kinds[1]) + _text(8, "w") + _part(9, weights)
-    graph = _part(1, node) + _text(2, "product") + _part(5, constant)
-    graph += _part(11, _value("x", kinds[0], length)) + _part(12, _value("y", kinds[2], length))
-    return _number(1, 7) + _part(7, graph) + _part(8, _text(1, "") + _number(2, 13))
-
-
-def _empty() -> bytes:
-    from .session import EMPTY_MODEL
-
-    return EMPTY_MODEL
-
-
-def _value(name: str, kind: int, length: int) -> bytes:
-    side = _part(1, _number(1, length))
-    return _text(1, name) + _part(2, _part(1, _number(1, kind) + _part(2, side + side)))
-
-
-def _part(field: int, content: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
-
-
-def _text(field: int, text: str) -> bytes:
-    return _part(field, text.encode())
-
-
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
 
 
 if __name__ == "__main__":

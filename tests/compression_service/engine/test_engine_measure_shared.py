@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import sys
+import time
 
 import engine_models as models
 import numpy as np
@@ -16,8 +17,9 @@ from onnx import TensorProto, helper
 
 from compression_service.engine import runner
 from compression_service.engine.inputs import Request
-from compression_service.engine.measure import bench, feeds, harness, machine, session
+from compression_service.engine.measure import bench, feeds, harness, machine, networks, session
 from compression_service.engine.measuring import measure
+from compression_service.selection import ladders
 from tests.live.hub_process import PROJECT
 
 FOLDER = PROJECT / "compression_service" / "engine" / "measure"
@@ -44,7 +46,7 @@ def test_the_empty_model_is_what_onnx_would_write():
 
 def test_the_product_is_a_valid_model_with_the_right_answer():
     weights = np.eye(bench.SIDE, dtype=np.float32) * 3
-    made = onnx.load_from_string(bench.product_model("MatMul", (1, 1, 1), weights.tobytes()))
+    made = onnx.load_from_string(networks.product_model("MatMul", (networks.FLOAT,) * 3, weights.tobytes(), bench.SIDE))
     onnx.checker.check_model(made, full_check=True)
     x = np.random.default_rng(0).random((bench.SIDE, bench.SIDE), np.float32)
     import onnxruntime
@@ -53,12 +55,44 @@ def test_the_product_is_a_valid_model_with_the_right_answer():
     assert np.allclose(run.run(None, {"x": x})[0], 3 * x)
 
 
+def test_a_chain_is_a_valid_model_with_the_right_answer():
+    side, scales = 16, (2, 3, 5)
+    weights = [(np.eye(side, dtype=np.float32) * scale).tobytes() for scale in scales]
+    made = onnx.load_from_string(networks.chain_model(weights, side))
+    onnx.checker.check_model(made, full_check=True)
+    x = np.random.default_rng(0).normal(size=(side, side)).astype(np.float32)
+    import onnxruntime
+
+    run = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert np.allclose(run.run(None, {"x": x})[0], 30 * np.maximum(x, 0))
+
+
 def test_a_machine_is_measured_in_far_less_than_half_a_minute(tmp_path, monkeypatch):
     found = bench.measure(tmp_path)
     one = found["threads"]["1"]
     assert found["seconds"] < 30 and min(one[key] for key in ("fp32_gflops", "int8_gops", "copy_gb_s")) > 0
     assert 0 < one["share"] <= 1 and bool(one["stretch"]) == (one["share"] < 1)
+    ladder = ladders.known(one["ladder"])
+    assert [rung.side for rung in ladder] == list(bench.LADDER_SIDES)
+    assert all(rung.typical_ms <= rung.slow_ms for rung in ladder) and ladder[-1].typical_ms > ladder[0].typical_ms
     assert not list(tmp_path.iterdir())
+
+
+def test_pauses_are_no_part_of_what_a_run_takes(monkeypatch):
+    """Of a quota: every third run stops for 10 ms, and so does the clock of its processor."""
+    runs = []
+
+    def run():
+        runs.append(0)
+        while time.process_time() - began[0] < 1e-3:
+            pass
+        if len(runs) % 3 == 0:
+            time.sleep(0.01)
+        began[0] = time.process_time()
+
+    began = [time.process_time()]
+    typical, mean, slow = bench._typical_and_slow_ms(run, 1)
+    assert 0.5 < typical <= slow < 5 and mean < 5
 
 
 def test_a_machine_which_is_too_busy_is_said_to_be_and_costs_no_records(tmp_path, monkeypatch, mlp_task):

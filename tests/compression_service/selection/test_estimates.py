@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from compression_service.devices.models import Device
 from compression_service.devices.services import record_device
-from compression_service.selection import estimates, estimating
+from compression_service.selection import estimates, estimating, ladders
 from compression_service.selection.estimates import Model, Speeds, Taken
 from compression_service.selection.models import Offer, SpeedModel
 from compression_service.selection.offers import refresh_lagging
@@ -80,12 +80,14 @@ def test_integers_become_faster_by_a_ratio_of_their_own():
     here = Taken("s", False, "slow", 1, 1, 80.0, 1)
     fast, slow = DEVICES["fast"], DEVICES["slow"]
     assert estimates.by_sibling(one, source, here) == 40.0
-    ratio = estimates.int8_ratio(one, source, fast, slow, 1.0)
+    ratio = estimates.speed_ratio(one, source, fast, slow, 1.0)
     assert ratio == pytest.approx((300 / 15) / (100 / 10)), "8-bit integers lose more than floats from fast to slow"
     assert (
-        estimates.int8_ratio(one, source, fast, slow, 0.0) == estimates.int8_ratio(one, source, None, slow, 1.0) == 1.0
+        estimates.speed_ratio(one, source, fast, slow, 0.0)
+        == estimates.speed_ratio(one, source, None, slow, 1.0)
+        == 1.0
     )
-    assert estimates.int8_ratio(source, source, fast, slow, 1.0) == 1.0
+    assert estimates.speed_ratio(source, source, fast, slow, 1.0) == 1.0
 
 
 def test_nothing_to_fit_on_is_no_error_and_says_that_it_was_not_measured():
@@ -148,6 +150,45 @@ def test_what_makes_some_runs_slow_there_does_so_here():
     assert estimates.latency_ms(Model(), there, box, slow) == pytest.approx(20.0)
     source, here = Taken("s", False, "fast", 1, 0, 1.0, 1), Taken("s", False, "slow", 1, 0, 12.5, 1, cpu_ms=10.0)
     assert estimates.by_sibling(taken, source, here, 1.0, fast, slow) == pytest.approx(1.25), "as runs are slow here"
+
+
+SMALL_GAIN = ((16, 0.01, 0.01, 0.01), (64, 0.03, 0.03, 0.03), (256, 1.0, 1.0, 1.0), (512, 8.0, 8.0, 8.0))
+TWICE_AS_MANY_CORES = ((16, 0.01, 0.01, 0.015), (64, 0.029, 0.03, 0.04), (256, 0.6, 0.6, 0.7), (512, 4.0, 4.0, 4.2))
+
+
+def test_small_models_gain_by_more_cores_what_small_networks_gain():
+    one = replace(DEVICES["fast"], ladder=ladders.known(SMALL_GAIN))
+    two = replace(DEVICES["fast"], fp32_gflops=200.0, int8_gops=600.0, ladder=ladders.known(TWICE_AS_MANY_CORES))
+    small, large = (
+        Taken("v", False, "one", 1, 0, p90, 1, cpu_ms=own, p50_ms=own) for own, p90 in ((0.01, 0.03), (8, 9))
+    )
+    assert estimates.latency_ms(Model(), small, one, two) == pytest.approx(0.015), "slow runs are those of here"
+    assert estimates.latency_ms(Model(), large, one, two) == pytest.approx(4.2)
+    assert estimates.latency_ms(Model(), large, one, replace(two, ladder=())) == pytest.approx(4.5), "by peaks alone"
+    quantized = replace(large, is_int8=True)
+    slow_integers = replace(two, int8_gops=300.0)
+    assert estimates.latency_ms(Model(int8_share=1.0), quantized, one, slow_integers) > 8.0
+
+
+def test_calls_are_in_the_ladders_and_not_fitted_beside_them():
+    on = {
+        (name, 1): replace(
+            speeds,
+            ladder=ladders.known(
+                [[s, *[speeds.dispatch_us / 1e3 + s**3 / speeds.fp32_gflops / 1e5] * 3] for s in (16, 64, 256, 512)]
+            ),
+        )
+        for name, speeds in DEVICES.items()
+    }
+    taken = [
+        Taken(f"v{side}", False, name, 1, 0, ladders.at(speeds.ladder, side).typical_ms, 1)
+        for (name, _), speeds in on.items()
+        for side in (20, 50, 100, 300)
+    ]
+    model = estimates.fit(taken, on)
+    assert model.calls == 0.0 and model.latency_error["p90"] < 0.01
+    plain = estimates.fit(taken, {place: replace(speeds, ladder=()) for place, speeds in on.items()})
+    assert plain.latency_error["p90"] > model.latency_error["p90"]
 
 
 def test_ratios_to_the_source_are_those_of_processor_time_where_a_device_is_limited():
