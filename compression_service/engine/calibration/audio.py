@@ -1,10 +1,12 @@
-"""WAV files as model inputs: mono, resampled to the model's rate, cut into the frames which it takes one after another.
+"""Sounds as model inputs: mono, resampled to the model's rate, cut into the frames which it takes one by one.
 
-Resampling is by a windowed sinc in polyphase form (J. O. Smith, Digital Audio Resampling; Hann window).
+libsndfile decodes them. Resampling is by a windowed sinc in polyphase form (J. O. Smith, Digital Audio Resampling; Hann
+window).
 """
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 from dataclasses import dataclass
@@ -12,9 +14,11 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import soundfile
 
 from compression_service.engine.calibration.media import MediaError
 
+FORMATS = ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
 ZEROS = 6  # zero crossings of the sinc on each side
 ROLLOFF = 0.95  # of the lower Nyquist frequency
 LARGEST_RATIO = 2000  # numerator and denominator of a ratio of rates
@@ -41,29 +45,18 @@ class SoundPlan:
 
 
 def decode(content: bytes) -> tuple[np.ndarray, int]:
-    """(mono samples in −1…1 float32, Hz) of a WAV file: PCM of 8 to 32 bits, or floats."""
-    if content.startswith(b"fLaC"):
-        raise MediaError("FLAC files are not read here, push them as WAV")
-    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
-        raise MediaError("it is no WAV file")
-    shape, data, at = None, None, 12
-    while at + 8 <= len(content) and data is None:
-        name, size = content[at : at + 4], struct.unpack_from("<I", content, at + 4)[0]
-        if name == b"fmt " and at + 24 <= len(content):
-            shape = struct.unpack_from("<HHIIHH", content, at + 8)
-            if shape[0] == 0xFFFE and at + 34 <= len(content):  # the kind stands at the end of the longer form
-                shape = (struct.unpack_from("<H", content, at + 32)[0], *shape[1:])
-        elif name == b"data":
-            data = content[at + 8 : at + 8 + size]
-        at += 8 + size + size % 2
-    if shape is None or data is None:
-        raise MediaError("it is no whole WAV file")
-    kind, channels, rate, _, _, bits = shape
-    if not 1 <= channels <= _MOST_CHANNELS or not 100 <= rate <= 768_000:
-        raise MediaError("its header is not sane")
-    data = data[: int(FIRST_SECONDS * rate) * channels * (bits // 8)]
-    samples = _samples(data, kind, bits)
-    samples = samples[: samples.size // channels * channels].reshape(-1, channels).mean(axis=1)
+    """(mono samples in −1…1 float32, Hz) of the first minute of a WAV, FLAC, Ogg or MP3 file."""
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            rate, channels, kind = file.samplerate, file.channels, file.format
+            if kind not in FORMATS:
+                raise MediaError(f"it is a sound of the kind {kind}, and only {', '.join(FORMATS)} are read here")
+            if not 1 <= channels <= _MOST_CHANNELS or not 100 <= rate <= 768_000:
+                raise MediaError("its header is not sane")
+            frames = min(max(0, file.frames), int(FIRST_SECONDS * rate))
+            samples = file.read(frames, dtype="float32", always_2d=True).mean(axis=1, dtype=np.float64)
+    except soundfile.LibsndfileError as error:
+        raise MediaError(f"it is no whole file of the kinds {', '.join(FORMATS)}") from error
     if not samples.size or not np.isfinite(samples).all():
         raise MediaError("it holds no samples")
     return samples.astype(np.float32), rate
@@ -75,22 +68,6 @@ def encode(samples: np.ndarray, rate: int) -> bytes:
     shape = struct.pack("<IHHIIHH", 16, 3, 1, rate, rate * 4, 4, 32)
     body = b"WAVEfmt " + shape + b"data" + struct.pack("<I", len(data)) + data
     return b"RIFF" + struct.pack("<I", len(body)) + body
-
-
-def _samples(data: bytes, kind: int, bits: int) -> np.ndarray:
-    width = bits // 8
-    if kind == 3 and bits in (32, 64):
-        return np.frombuffer(data[: len(data) // width * width], f"<f{width}").astype(np.float64)
-    if kind != 1 or bits not in (8, 16, 24, 32):
-        raise MediaError(f"it is a WAV file of kind {kind} with {bits} bits, which is not read here")
-    data = data[: len(data) // width * width]
-    if bits == 8:
-        return (np.frombuffer(data, np.uint8).astype(np.float64) - 128) / 128
-    if bits == 24:
-        triples = np.frombuffer(data, np.uint8).reshape(-1, 3).astype(np.int32)
-        numbers = triples[:, 0] | triples[:, 1] << 8 | triples[:, 2] << 16
-        return np.where(numbers >= 1 << 23, numbers - (1 << 24), numbers) / float(1 << 23)
-    return np.frombuffer(data, f"<i{width}").astype(np.float64) / float(1 << (bits - 1))
 
 
 def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
@@ -117,7 +94,7 @@ def resample(samples: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
 
 
 def loaded(content: bytes, rate: int) -> np.ndarray:
-    """The samples of a WAV file at the wanted rate."""
+    """The samples of a file at the wanted rate."""
     samples, from_hz = decode(content)
     return resample(samples, from_hz, rate)
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
-SOUNDS = (".wav",)
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
 LARGEST_FILE_BYTES = 64 * 1024 * 1024
 _LOOKED_AT = 20
+# FLAC, Ogg, and MP3 with a tag or at once with a frame (MPEG 1 or 2, layer III).
+_OTHER_SOUNDS = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2")
 
 
 class MediaError(ValueError):
@@ -65,4 +67,4 @@ def _magic(start: bytes) -> str | None:
         return "image"
     if start.startswith(b"RIFF"):
         return {b"WAVE": "sound", b"WEBP": "image"}.get(start[8:12])
-    return "sound" if start.startswith(b"fLaC") else None
+    return "sound" if start.startswith(_OTHER_SOUNDS) else None

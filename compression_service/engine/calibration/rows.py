@@ -70,7 +70,7 @@ def read(folder: Path, seed: int) -> dict[str, Table]:
         return tables
     files_as_rows = _media_tables(folder) or ({} if tables else _line_tables(folder))
     if not tables and not files_as_rows:
-        raise ValueError("it has no CSV, JSON, Parquet or NPZ file, no images, no WAV files and no text")
+        raise ValueError("it has no CSV, JSON, Parquet or NPZ file, no images, no sounds and no text")
     return files_as_rows or tables
 
 

@@ -9,10 +9,13 @@ import wave
 import engine_models as models
 import numpy as np
 import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from compression_service.engine.calibration import audio, augment, images, mel
-from compression_service.engine.calibration.media import MediaError, content
+from compression_service.engine.calibration.media import MediaError, content, kind_of
 
 RNG = np.random.default_rng(0)
 SPEC = {"name": "x", "dtype": "float32", "shape": [None, 3, 8, 8], "role": "image", "range": (0.0, 1.0)}
@@ -132,6 +135,47 @@ def test_wav_files_of_many_kinds_are_read():
     header = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 3, 1, 8000, 32000, 4, 32)
     read, rate = audio.decode(header + b"data" + struct.pack("<I", len(data)) + data)
     assert rate == 8000 and np.abs(read - samples).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype", "apart"),
+    [
+        ("FLAC", "PCM_16", 1e-4), ("FLAC", "PCM_24", 1e-6), ("WAV", "PCM_24", 1e-6), ("WAVEX", "PCM_32", 1e-6), ("WAV", "ULAW", 0.03),
+        ("WAV", "PCM_U8", 0.01), ("OGG", "VORBIS", 0.1), ("OGG", "OPUS", 0.1), ("MP3", "MPEG_LAYER_III", 0.1),
+    ],
+)  # fmt: skip
+def test_sounds_of_other_kinds_are_read_too(kind, subtype, apart):
+    tone = (0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)).astype(np.float32)
+    out = io.BytesIO()
+    soundfile.write(out, tone, 16000, format=kind, subtype=subtype)
+    assert kind_of([out.getvalue()], None, []) == "sound"
+    read, rate = audio.decode(out.getvalue())
+    assert rate == 16000 and np.abs(read[:12000] - tone[:12000])[2000:].max() < apart
+
+
+def test_of_a_long_sound_the_first_minute_is_read():
+    out = io.BytesIO()
+    soundfile.write(out, np.full(8000 * 90, 0.1, np.float32), 8000, format="FLAC")
+    assert audio.decode(out.getvalue())[0].shape == (8000 * 60,)
+
+
+@given(
+    st.binary(max_size=200), st.sampled_from([b"", b"fLaC", b"OggS", b"ID3\4", b"\xff\xfb", b"RIFF\0\0\0\0WAVEfmt "])
+)
+@settings(max_examples=200, deadline=None)
+def test_bytes_of_any_kind_are_sound_or_refused(data, start):
+    try:
+        samples, rate = audio.decode(start + data)
+    except MediaError:
+        return
+    assert samples.ndim == 1 and np.isfinite(samples).all() and rate >= 100
+
+
+def test_a_format_which_nobody_offers_is_refused_by_its_name():
+    out = io.BytesIO()
+    soundfile.write(out, np.zeros(100, np.float32), 8000, format="AIFF")
+    with pytest.raises(MediaError, match="kind AIFF, and only WAV"):
+        audio.decode(out.getvalue())
 
 
 @pytest.mark.parametrize(
