@@ -35,7 +35,7 @@ from models_registry.errors import (
 from models_registry.repos.commits import MOVED
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.revisions import DEFAULT_BRANCH, branch_head, resolve_revision
-from models_registry.repos.services import find_repository, require_write
+from models_registry.repos.services import find_repository, repository_named, require_write
 
 logger = logging.getLogger(__name__)
 PREVIEW = "preview_data"
@@ -130,12 +130,16 @@ def look_at(
     return made
 
 
-def find_preview(model: Repository, number: str) -> Preview:
+def find_preview(actor: Actor, model: Repository, number: str) -> Preview:
+    """A look which is kept, if this actor may still read its dataset. Raises NotFound."""
     found = None
     if number.isdecimal() and len(number) < 19:
         found = Preview.objects.filter(repository=model, pk=int(number)).select_related("source").first()
     if found is None:
         raise NotFound("This look at the data is not kept any more: look at it again.")
+    dataset = repository_named(RepoType.DATASET, found.dataset)
+    if dataset is None or not can_read_files(actor, dataset):
+        raise NotFound(f"{found.dataset} is not here any more, or you may not read it.")
     return found
 
 

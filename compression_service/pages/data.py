@@ -15,7 +15,6 @@ from compression_service.linking.models import Preview
 from compression_service.linking.suggestions import Shape, shape_of, suggested
 from compression_service.pages.family import Line, family_of
 from compression_service.variants.models import SourceModel
-from models_registry.accounts.policies import can_read_files
 from models_registry.cards.services import card_at
 from models_registry.errors import BadRequest, HubError
 from models_registry.pages.links import repository_link
@@ -23,7 +22,7 @@ from models_registry.pages.places import actor_of, frame
 from models_registry.pages.views.account import signed_in
 from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.revisions import branch_head
-from models_registry.repos.services import find_repository, repository_named, require_write
+from models_registry.repos.services import find_repository, require_write
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{1,400000}={0,2}")
 _NOT_FIELDS = ("act", "parent", "preview", "told", "csrfmiddlewaretoken")
@@ -62,7 +61,7 @@ def _act(request: HttpRequest, model: Repository) -> str:
         )  # fmt: skip
         return f"{own}/data?preview={made.pk}#rows"
     if act == "save":
-        services.save_choice(actor, model, services.find_preview(model, given.get("preview", "")))
+        services.save_choice(actor, model, services.find_preview(actor, model, given.get("preview", "")))
         messages.success(request, "Saved in the card. The variants are made anew with this data.")
         return own
     if act == "drop":
@@ -115,13 +114,9 @@ def _preview(request: HttpRequest, model: Repository) -> tuple[Preview | None, s
     if not number:
         return None, ""
     try:
-        found = services.find_preview(model, number)
+        return services.find_preview(actor_of(request), model, number), ""
     except HubError as error:
         return None, error.message
-    dataset = repository_named(RepoType.DATASET, found.dataset)
-    if dataset is None or not can_read_files(actor_of(request), dataset):
-        return None, f"{found.dataset} is not here any more, or you may not read it."
-    return found, ""
 
 
 def _form(
