@@ -65,9 +65,9 @@ def moments(
     """{key: moments of the tensor's rows} for taps {key: (tensor name of the main graph, K, rows)}.
 
     Runs the model with the tensors as further outputs, in as many passes over the feeds as keep the matrices below
-    GROUP_LIMIT_BYTES. Stops early at `seconds_cap` once every group has seen at least one feed, and once every layer
-    has seen FEWEST_FEEDS inputs and ROWS_AN_UNKNOWN rows for each of its columns. Tensors which cannot be given out, or
-    are not float, are left out of the answer. `kept`: what other recipes have seen is not looked for again.
+    GROUP_LIMIT_BYTES. Stops early at `seconds_cap` once every group has seen at least one feed. A layer which has seen
+    FEWEST_FEEDS inputs and ROWS_AN_UNKNOWN rows for each of its columns sees no more. Tensors which cannot be given
+    out, or are not float, are left out of the answer. `kept`: what other recipes have seen is not looked for again.
     """
     if kept is not None and kept.memo.folder is not None:
         return kept.moments(model, taps, feeds, lambda: moments(model, taps, feeds, work, seconds_cap))
@@ -152,10 +152,12 @@ def _of_group(
     for index, feed in enumerate(feeds):
         if index and time.monotonic() - began > seconds_cap:
             break
-        if index >= FEWEST_FEEDS and all(one.count >= ROWS_AN_UNKNOWN * len(one.total) for one in found.values()):
+        open_taps = {key: tap for key, tap in taps.items() if index < FEWEST_FEEDS or not _is_known(found.get(key))}
+        if not open_taps:
             break
-        seen = dict(zip(asked, session.run(asked, feed), strict=True)) if asked else {}
-        for key, (name, width, rows) in taps.items():
+        names = [name for name in asked if any(name == tap[0] for tap in open_taps.values())]
+        seen = dict(zip(names, session.run(names, feed), strict=True)) if names else {}
+        for key, (name, width, rows) in open_taps.items():
             value = seen.get(name, feed.get(name))
             if value is None or value.dtype.kind != "f":
                 continue
@@ -163,6 +165,11 @@ def _of_group(
     for one in found.values():
         one.flush()
     return found
+
+
+def _is_known(one: Moments | None) -> bool:
+    """Well enough; nothing will come of what could not be read so far."""
+    return one is None or one.count >= ROWS_AN_UNKNOWN * len(one.total)
 
 
 def _add(found: dict[str, Moments], key: str, rows: np.ndarray, width: int, with_gram: bool) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 Feed = dict[str, np.ndarray]
 TURN_DEGREES = 10.0
@@ -134,23 +135,25 @@ def image(array: np.ndarray, rng: np.random.Generator, channels_last: bool = Fal
     height, width = values.shape[1:]
     angle = np.deg2rad(rng.uniform(-TURN_DEGREES, TURN_DEGREES))
     zoom = 1 + rng.uniform(-ZOOM, ZOOM)
-    rows, columns = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
-    if rng.random() < 0.5:
-        columns = -columns
-    down = (np.cos(angle) * rows - np.sin(angle) * columns) / zoom + (height - 1) / 2
-    right = (np.sin(angle) * rows + np.cos(angle) * columns) / zoom + (width - 1) / 2
-    down = np.clip(down + rng.uniform(-MOVE_SHARE, MOVE_SHARE) * height, 0, height - 1)
-    right = np.clip(right + rng.uniform(-MOVE_SHARE, MOVE_SHARE) * width, 0, width - 1)
-    top, left = down.astype(int), right.astype(int)
-    bottom, far = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
-    a, b = (down - top).astype(np.float32), (right - left).astype(np.float32)
-    upper = values[:, top, left] * (1 - b) + values[:, top, far] * b
-    lower = values[:, bottom, left] * (1 - b) + values[:, bottom, far] * b
-    made = upper * (1 - a) + lower * a
-    noise = rng.standard_normal(made.shape) * values.std() * NOISE_SHARE
-    made = np.clip(made + noise, values.min(), values.max())
+    mirror = -1 if rng.random() < 0.5 else 1
+    moves = [rng.uniform(-MOVE_SHARE, MOVE_SHARE) * side for side in (width, height)]
+    # [x, y] of the new image about its middle, to the old one's.
+    turn = np.array([[np.cos(angle) * mirror, np.sin(angle)], [-np.sin(angle) * mirror, np.cos(angle)]]) / zoom
+    reach = np.abs(turn) @ [width / 2, height / 2] + np.abs(moves)
+    across, up = (int(np.ceil(max(0, far - side / 2))) + 2 for far, side in zip(reach, (width, height), strict=True))
+    middle = np.array([width / 2 + across, height / 2 + up]) + moves - turn @ [width / 2, height / 2]
+    affine = (*turn[0], middle[0], *turn[1], middle[1])
+    padded = np.pad(values, [(0, 0), (up, up), (across, across)], mode="edge")
+    made = np.stack([_mapped(plane, (width, height), affine) for plane in padded])
+    made += rng.standard_normal(made.shape, np.float32) * np.float32(values.std() * NOISE_SHARE)
+    made = np.clip(made, values.min(), values.max())
     made = np.rint(made) if array.dtype.kind in "ui" else made
     return np.ascontiguousarray((np.moveaxis(made, 0, -1) if channels_last else made)[None].astype(array.dtype))
+
+
+def _mapped(plane: np.ndarray, size: tuple[int, int], affine: tuple[float, ...]) -> np.ndarray:
+    way, between = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(plane).transform(size, way, affine, between))
 
 
 def sound(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
