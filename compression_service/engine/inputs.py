@@ -119,6 +119,7 @@ def from_dataset(
     found = linked.read(
         request.dataset, components, info.get("config") or {}, request.seed, tokenizer_of(request.support),
         roles.read_json(request.support, "config.json"), roles.read_json(request.support, "preprocessor_config.json"),
+        info.get("splits"),
     )  # fmt: skip
     origin = "@".join(
         str(info[key])[:12] if key == "commit" else str(info[key]) for key in ("repository", "commit") if key in info

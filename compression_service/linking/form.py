@@ -57,6 +57,7 @@ PARTS = ("calibration", "evaluation")
 _KEYS = (
     "dataset",
     "dataset_revision",
+    "dataset_config",
     "inputs",
     "columns",
     "label",
@@ -80,6 +81,8 @@ def block_of(fields: Mapping[str, str], kept: dict[str, Any], dataset: str, comm
     if long is not None:
         raise FormError(f"The field {long[:80]} is longer than {LONGEST:,} characters, or holds a NUL character.")
     block: dict[str, Any] = {"dataset": dataset, "dataset_revision": commit}
+    if "dataset_config" in given:
+        block["dataset_config"] = given["dataset_config"]
     inputs = {key.removeprefix(INPUT): _columns(text) for key, text in given.items() if key.startswith(INPUT)}
     if inputs:
         block["inputs"] = inputs
@@ -113,7 +116,7 @@ def without_choice(kept: dict[str, Any]) -> dict[str, Any] | None:
 def fields_of(block: dict[str, Any]) -> dict[str, str]:
     """The fields which say what a block says."""
     found: dict[str, str] = {}
-    for key in ("dataset", "dataset_revision", "label"):
+    for key in ("dataset", "dataset_revision", "dataset_config", "label"):
         if isinstance(block.get(key), str):
             found[key] = block[key]
     if isinstance(block.get("labels"), list):

@@ -16,7 +16,7 @@ from compression_service.jobs.models import Job
 from compression_service.jobs.services import enqueue
 from compression_service.linking.form import FormError, block_of, without_choice
 from compression_service.linking.models import Preview
-from compression_service.variants.datasets import data_paths
+from compression_service.variants.datasets import configuration_in, configurations_of, data_files
 from compression_service.variants.models import SourceModel, Variant
 from compression_service.variants.services import current_source
 from models_registry.accounts.actors import Actor
@@ -43,8 +43,13 @@ MOST_AT_ONCE = 3  # of one model
 KEPT = 20
 
 
-def data_chosen(actor: Actor, model: Repository, name: str, revision: str) -> tuple[Repository, str]:
-    """(dataset, commit) which a model's card may name. Raises NotFound, Forbidden, RevisionNotFound, BadRequest."""
+def data_chosen(
+    actor: Actor, model: Repository, name: str, revision: str, configuration: str = ""
+) -> tuple[Repository, str]:
+    """(dataset, commit) which a model's card may name, with rows in that configuration.
+
+    Raises NotFound, Forbidden, RevisionNotFound, BadRequest.
+    """
     try:
         dataset = find_repository(actor, RepoType.DATASET, name.replace("\0", "").strip(), follow=True)
     except RepoNotFound as error:
@@ -64,9 +69,15 @@ def data_chosen(actor: Actor, model: Repository, name: str, revision: str) -> tu
         raise RevisionNotFound(
             f"{dataset.full_name} has no revision {revision[:100]!r}: name a branch, a tag or a commit."
         ) from error
-    if not data_paths(dataset, commit):
+    known = [one.name for one in configurations_of(dataset, commit)]
+    if configuration and configuration not in known:
+        there = f"it has {', '.join(known[:20])}" if known else "its card names none"
+        raise BadRequest(f"{dataset.full_name} has no configuration {configuration[:100]!r} at {commit[:8]}: {there}.")
+    if not data_files(dataset, commit, configuration):
+        where = f" in its configuration {configuration}" if configuration else ""
         raise BadRequest(
-            f"{dataset.full_name} has no rows at {commit[:8]}: no CSV, JSON, Parquet, NPZ, images, sounds or texts."
+            f"{dataset.full_name} has no rows at {commit[:8]}{where}: no CSV, JSON, Parquet, NPZ, images,"
+            " sounds or texts."
         )
     return dataset, commit
 
@@ -99,7 +110,7 @@ def look_at(
     """Have a choice tried by a worker. `parent`: main's head when the form was opened; `told`: must_be_told was agreed
     to. Raises what data_chosen and tried_on raise, BadRequest for a field, HeadMoved, TooManyRequests."""
     require_write(actor, model)
-    dataset, commit = data_chosen(actor, model, name, revision)
+    dataset, commit = data_chosen(actor, model, name, revision, fields.get("dataset_config", "").strip())
     _require_agreement(model, dataset, told)
     source, _ = tried_on(model)
     if parent != branch_head(model):
@@ -156,7 +167,9 @@ def save_choice(actor: Actor, model: Repository, preview: Preview) -> str:
         raise Conflict("The rows are still being looked at: wait for that.")
     if not preview.fits:
         raise Conflict(f"This choice does not fit, and was not saved. {preview.result['reason']}")
-    dataset, commit = data_chosen(actor, model, preview.dataset, preview.dataset_commit)
+    dataset, commit = data_chosen(
+        actor, model, preview.dataset, preview.dataset_commit, configuration_in(preview.block)
+    )
     _require_agreement(model, dataset, preview.told)
     title = f"Calibrate and judge with {dataset.full_name} at {commit[:8]}"
     made = change_card(actor, model, "fithub", preview.block, title, preview.parent)

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compression_service.variants.datasets import ARRAY_ENDINGS, data_paths, named_datasets
+from compression_service.variants.datasets import ARRAY_ENDINGS, configurations_of, data_files, named_datasets
 from models_registry.accounts.actors import Actor
 from models_registry.accounts.policies import can_read_files, can_use
+from models_registry.cards import configurations
 from models_registry.cards.metadata import Card
 from models_registry.datasets.services import rows_of
 from models_registry.errors import RepoNotFound
@@ -28,11 +29,16 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a dataset at a commit: its splits, and (column, type) as far as its rows were read."""
+    """Of a dataset at a commit: its splits, and (column, type) as far as its rows were read.
+
+    Of one of its configurations, where its card has any; `configuration` is the one which is taken.
+    """
 
     splits: list[str]
     columns: list[tuple[str, str]]
     files: int
+    configurations: list[str]
+    configuration: str
 
 
 def suggested(actor: Actor, model: Repository, card: Card, words: str = "") -> list[Suggestion]:
@@ -65,10 +71,10 @@ def _fitting(actor: Actor, model: Repository, card: Card) -> Iterator[Suggestion
         yield Suggestion(row, "of the same owner")
 
 
-def shape_of(dataset: Repository, commit: str) -> Shape:
+def shape_of(dataset: Repository, commit: str, configuration: str = "") -> Shape:
     from compression_service.engine.calibration.rows import READERS, split_of
 
-    paths = data_paths(dataset, commit)
+    paths = data_files(dataset, commit, configuration)
     tables = [path for path in paths if path.lower().endswith(tuple(READERS))]
     entries = entries_at(dataset, commit, tables[:_TABLES])
     read = rows_of(entry.oid for entry in entries)
@@ -80,4 +86,12 @@ def shape_of(dataset: Repository, commit: str) -> Shape:
     }
     if not tables and not any(path.lower().endswith(ARRAY_ENDINGS) for path in paths):
         columns = dict.fromkeys(_OF_FILES, "")
-    return Shape(sorted({split_of(path) for path in paths}), list(columns.items()), len(paths))
+    known = configurations_of(dataset, commit)
+    chosen = configurations.named(known, configuration)
+    return Shape(
+        sorted({split_of(stated or path) for path, stated in paths.items()}),
+        list(columns.items()),
+        len(paths),
+        [one.name for one in known],
+        chosen.name if chosen else "",
+    )

@@ -85,7 +85,10 @@ def _context(request: HttpRequest, model: Repository) -> dict[str, Any]:
     else:
         fields = form.fields_of(preview.block if preview else card.fithub if card else {})
     if request.method != "POST" and given.get("dataset"):
-        fields |= {"dataset": given["dataset"], "dataset_revision": given.get("revision", "")}
+        fields |= {
+            "dataset": given["dataset"], "dataset_revision": given.get("revision", ""),
+            "dataset_config": given.get("config", ""),
+        }  # fmt: skip
     context: dict[str, Any] = {
         "problem": problem,
         "head": head,
@@ -123,14 +126,16 @@ def _form(
     request: HttpRequest, model: Repository, fields: dict[str, str], context: dict[str, Any], *, given_name: bool
 ) -> dict[str, Any]:
     """The second step: what of the chosen dataset feeds what."""
-    name = fields.get("dataset", "")
+    name, configuration = fields.get("dataset", ""), fields.get("dataset_config", "")
     if not name:
         return {}
     try:
-        dataset, commit = services.data_chosen(actor_of(request), model, name, fields.get("dataset_revision", ""))
+        dataset, commit = services.data_chosen(
+            actor_of(request), model, name, fields.get("dataset_revision", ""), configuration
+        )
     except HubError as error:
         return {"problem": context["problem"] or error.message}
-    shape = shape_of(dataset, commit)
+    shape = shape_of(dataset, commit, configuration)
     source: SourceModel = context["source"]
     return {
         "dataset": dataset,

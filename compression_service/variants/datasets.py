@@ -4,8 +4,10 @@ import hashlib
 from itertools import chain, zip_longest
 from pathlib import PurePosixPath
 
+from compression_service.engine.calibration.media import IMAGES, SOUNDS
 from models_registry.accounts.actors import ANONYMOUS
 from models_registry.accounts.policies import can_use
+from models_registry.cards import configurations
 from models_registry.cards.metadata import Card
 from models_registry.cards.services import card_at
 from models_registry.errors import RevisionNotFound
@@ -14,22 +16,48 @@ from models_registry.repos.models import Repository, RepoType
 from models_registry.repos.revisions import branch_head, resolve_revision
 from models_registry.repos.services import repository_named
 
-DATA_ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+DATA_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 ARRAY_ENDINGS = (".npz",)
-MEDIA_ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".wav")
+MEDIA_ENDINGS = (*IMAGES, *SOUNDS)
 TEXT_ENDINGS = (".txt",)
 MEDIA_LIMIT_FILES = 4000
 MEDIA_LIMIT_BYTES = 512 * 1024 * 1024
 
 
-def data_paths(dataset: Repository, commit: str) -> list[str]:
-    """The files of rows at a commit; of images, sounds and texts in folders as many as the limits allow."""
-    files = [entry for entry in list_entries(dataset, commit, recursive=True) if not entry.is_folder]
+def data_files(dataset: Repository, commit: str, configuration: str = "") -> dict[str, str]:
+    """Path → split which the dataset's card states ("" where it states none) of the files of rows at a commit.
+
+    Of a configuration of the card (`configs:`): the one which is named, else the default one where it has any of the
+    files, else all. {} for a name which the card does not know. Of images, sounds and texts in folders as many as the
+    limits allow.
+    """
+    entries = {entry.path: entry for entry in list_entries(dataset, commit, recursive=True) if not entry.is_folder}
+    known = [
+        path
+        for path in entries
+        if path.lower().endswith((*DATA_ENDINGS, *ARRAY_ENDINGS, *MEDIA_ENDINGS, *TEXT_ENDINGS))
+    ]
+    chosen = configurations.named(configurations_of(dataset, commit), configuration)
+    stated = configurations.files_of(chosen, known) if chosen is not None else {}
+    if configuration and not stated:
+        return {}
+    files = [entries[path] for path in stated or known]
     tables = [entry.path for entry in files if entry.path.lower().endswith((*DATA_ENDINGS, *ARRAY_ENDINGS))]
     media = [entry for entry in files if entry.path.lower().endswith(MEDIA_ENDINGS)]
     if not tables and not media:
         media = [entry for entry in files if entry.path.lower().endswith(TEXT_ENDINGS)]
-    return tables + _within_limits(media)
+    return {path: stated.get(path, "") for path in tables + _within_limits(media)}
+
+
+def configurations_of(dataset: Repository, commit: str) -> list[configurations.Configuration]:
+    """Those of the dataset's own card at a commit."""
+    return configurations.configurations(card_at(dataset, commit).metadata)
+
+
+def configuration_in(block: dict[str, object]) -> str:
+    """The configuration which a model's `fithub:` block names; "" for the default one."""
+    wanted = block.get("dataset_config")
+    return wanted.strip() if isinstance(wanted, str) and block.get("dataset") else ""
 
 
 def _within_limits(entries: list[Entry]) -> list[str]:
@@ -77,7 +105,7 @@ def dataset_of(model: Repository, commit: str) -> tuple[str, str] | None:
     for name in named_datasets(card):
         dataset = usable_dataset(model, name)
         chosen = _commit_of(dataset, card) if dataset is not None else None
-        if dataset is not None and chosen is not None and data_paths(dataset, chosen):
+        if dataset is not None and chosen is not None and data_files(dataset, chosen, configuration_in(card.fithub)):
             return dataset.full_name, chosen
     return None
 
@@ -104,8 +132,8 @@ def problems(metadata: dict[str, object], kind: str) -> list[tuple[tuple[str | i
     for key, value in block.items():
         if key in CHECKS:
             found += [(("fithub", key, *path), rule) for path, rule in CHECKS[key](value)] if value is not None else []
-            if key == "dataset_revision" and value is not None and not block.get("dataset"):
-                found.append((("fithub", key), "is a revision of fithub.dataset, which is not named"))
+            if key in OF_DATASET and value is not None and not block.get("dataset"):
+                found.append((("fithub", key), f"is a {OF_DATASET[key]} of fithub.dataset, which is not named"))
         elif key not in OTHER_KEYS:
             found.append(
                 (("fithub", str(key)[:80]), f"is not known here; known are {', '.join((*CHECKS, *OTHER_KEYS))}")
@@ -113,4 +141,5 @@ def problems(metadata: dict[str, object], kind: str) -> list[tuple[tuple[str | i
     return found
 
 
+OF_DATASET = {"dataset_revision": "revision", "dataset_config": "configuration"}
 OTHER_KEYS = ("recipes", "goal")  # of the block, which other rooms read

@@ -59,15 +59,17 @@ def read(
     tokenizer: Path | None,
     config: dict[str, Any],
     processor: dict[str, Any],
+    stated: dict[str, str] | None = None,
 ) -> Linked:
     """Rows of the dataset for all components. `block`: the card's, `config`: config.json, `processor`:
-    preprocessor_config.json. A ValueError ends the sentence "the linked dataset was not used"."""
+    preprocessor_config.json, `stated`: file → split as the dataset's own card says. A ValueError ends the sentence
+    "the linked dataset was not used"."""
     settings = read_settings(block)
     wrong = [problem for problem in settings.problems if problem.startswith("fithub.preprocessing")]
     if wrong:
         raise ValueError(wrong[0].removesuffix("; preprocessing was left out"))
     notes = [f"{problem}." for problem in settings.problems]
-    tables = rows.read(dataset, seed)
+    tables = rows.read(dataset, seed, stated)
     if sum(map(len, tables.values())) < LEAST_ROWS:
         tables, note = sequences.in_pieces(tables, settings)
         notes += [note] if note else []

@@ -6,6 +6,7 @@ Where there are none: arrays of NPZ files, images or sounds in folders (a row ea
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,24 @@ class Table:
         return len(next(iter(self.columns.values()), []))
 
 
+SplitOf = Callable[[str], str]
+
+
 def split_of(path: str) -> str:
     """train, validation, test by the file's or a folder's name, else "all"."""
     lowered = path.lower()
     return next((name for name, pattern in SPLIT_NAMES if pattern.search(lowered)), "all")
 
 
-def read(folder: Path, seed: int) -> dict[str, Table]:
-    """Up to ROWS_KEPT rows of each split, drawn with the seed; a ValueError says why a dataset cannot be read."""
+def read(folder: Path, seed: int, stated: dict[str, str] | None = None) -> dict[str, Table]:
+    """Up to ROWS_KEPT rows of each split, drawn with the seed; a ValueError says why a dataset cannot be read.
+
+    `stated`: file → split, as the dataset's card says; the others go by their names.
+    """
+
+    def split_in(name: str) -> str:
+        return split_of((stated or {}).get(name, name))
+
     files = sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
@@ -62,13 +73,13 @@ def read(folder: Path, seed: int) -> dict[str, Table]:
     by_split: dict[str, list[str]] = {}
     for name in files:
         if Path(name).name not in ("dataset_info.json", "dataset_infos.json", "metadata.json"):
-            by_split.setdefault(split_of(name), []).append(name)
+            by_split.setdefault(split_in(name), []).append(name)
     tables = {split: _table(folder, split, names, seed) for split, names in by_split.items()}
     if not tables:
-        tables = _array_tables(folder, seed)
+        tables = _array_tables(folder, seed, split_in)
     if any(_of_media(table) for table in tables.values()):
         return tables
-    files_as_rows = _media_tables(folder) or ({} if tables else _line_tables(folder))
+    files_as_rows = _media_tables(folder, split_in) or ({} if tables else _line_tables(folder, split_in))
     if not tables and not files_as_rows:
         raise ValueError("it has no CSV, JSON, Parquet or NPZ file, no images, no sounds and no text")
     return files_as_rows or tables
@@ -78,7 +89,7 @@ def _of_media(table: Table) -> bool:
     return any(media.kind_of(values, table.folder, table.files) for values in table.columns.values())
 
 
-def _media_tables(folder: Path) -> dict[str, Table]:
+def _media_tables(folder: Path, split_in: SplitOf) -> dict[str, Table]:
     """A row for each image or sound: its file, the name of its folder as label, and its partner (mask, clean sound)."""
     endings = (*media.IMAGES, *media.SOUNDS)
     found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in endings]
@@ -95,7 +106,7 @@ def _media_tables(folder: Path) -> dict[str, Table]:
         if role:
             partners[role, path.stem] = name
         elif path.suffix.lower() in kept:
-            rows.setdefault(split_of(name), []).append((name, path))
+            rows.setdefault(split_in(name), []).append((name, path))
     tables = {}
     for split, members in rows.items():
         columns: dict[str, list[Any]] = {"audio" if kept == media.SOUNDS else "image": [name for name, _ in members]}
@@ -115,7 +126,7 @@ def _label_of(path: Path, folder: Path) -> str:
     return "" if path.parent == folder or split_of(path.parent.name) != "all" else path.parent.name
 
 
-def _line_tables(folder: Path) -> dict[str, Table]:
+def _line_tables(folder: Path, split_in: SplitOf) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     for path in sorted(folder.rglob("*.txt")):
         if _NO_ROWS.match(path.name) or not path.is_file() or path.is_symlink():
@@ -125,20 +136,20 @@ def _line_tables(folder: Path) -> dict[str, Table]:
         lines = [line.strip() for line in text.splitlines() if len(line.strip()) > 1]
         name = path.relative_to(folder).as_posix()
         if lines:
-            table = tables.setdefault(split_of(name), Table(split_of(name), {"text": []}, [], folder))
+            table = tables.setdefault(split_in(name), Table(split_in(name), {"text": []}, [], folder))
             table.columns["text"] += lines
             table.files.append(name)
     return tables
 
 
-def _array_tables(folder: Path, seed: int) -> dict[str, Table]:
+def _array_tables(folder: Path, seed: int, split_in: SplitOf) -> dict[str, Table]:
     """Of NPZ files; those whose arrays are not named as those of the first one of their split are left out."""
     tables: dict[str, Table] = {}
     for path in sorted(folder.rglob(f"*{arrays.ENDING}")):
         if not path.is_file() or path.is_symlink():
             continue
         name = path.relative_to(folder).as_posix()
-        for split, columns in arrays.read(path, split_of, split_of(name), ROWS_KEPT, seed).items():
+        for split, columns in arrays.read(path, split_of, split_in(name), ROWS_KEPT, seed).items():
             table = tables.setdefault(split, Table(split, {key: [] for key in columns}, [], folder))
             if columns.keys() == table.columns.keys() and len(table) < ROWS_KEPT:
                 table.files.append(name)

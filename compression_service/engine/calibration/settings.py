@@ -205,6 +205,7 @@ _PART = _object({"split": _one_of(SPLITS), "rows": _whole(1, MOST_ROWS)})
 CHECKS: dict[str, Check] = {
     "dataset": _text,
     "dataset_revision": _text,
+    "dataset_config": _text,
     "inputs": _columns,
     "columns": _columns,
     "label": _text,

@@ -8,14 +8,18 @@ from compression_service.jobs import memos
 from compression_service.jobs.files import Say, checkout
 from compression_service.jobs.models import Job
 from compression_service.jobs.services import enqueue
-from compression_service.variants.datasets import data_paths, named_datasets, usable_dataset
+from compression_service.variants.datasets import configuration_in, data_files, named_datasets, usable_dataset
 from compression_service.variants.models import SourceModel, Variant
+from models_registry.cards.metadata import Card
 from models_registry.cards.services import card_at
 from models_registry.repos.models import Repository
 
 NO_DATASET = (
     "The card names {names}, which this hub does not hold or may not read for this model: push it, and the variants are"
     " made anew with its rows."
+)
+NO_CONFIGURATION = (
+    "{name} has no rows in a configuration {configuration} (or not at that revision): name one of its card's `configs`."
 )
 
 
@@ -30,12 +34,19 @@ def bring_inputs(source: SourceModel, folder: Path, stop: Event, say: Say | None
     task = bring_support(source, folder, stop)
     card = card_at(source.repository, source.commit)
     if not source.dataset:
-        named = named_datasets(card)
-        return task | ({"notes": [NO_DATASET.format(names=", ".join(named[:3]))]} if named else {})
+        return task | {"notes": _why_none(source.repository, card)}
     dataset = usable_dataset(source.repository, source.dataset)
     if dataset is None:  # deleted or hidden since
         return task
     return task | bring_rows(dataset, source.dataset_commit, card.fithub, folder, stop, say)
+
+
+def _why_none(model: Repository, card: Card) -> list[str]:
+    """Why none of the datasets which the card names was taken."""
+    named, configuration = named_datasets(card), configuration_in(card.fithub)
+    if configuration and usable_dataset(model, named[0]) is not None:
+        return [NO_CONFIGURATION.format(name=named[0], configuration=configuration)]
+    return [NO_DATASET.format(names=", ".join(named[:3]))] if named else []
 
 
 def bring_support(source: SourceModel, folder: Path, stop: Event) -> dict[str, Any]:
@@ -50,9 +61,12 @@ def bring_rows(
     dataset: Repository, commit: str, block: dict[str, Any], folder: Path, stop: Event, say: Say | None = None
 ) -> dict[str, Any]:
     """The dataset's files of rows, and what the card's `fithub:` block says of them."""
-    paths = data_paths(dataset, commit)
-    checkout(dataset, commit, folder / "dataset", keep=paths, stop=stop, say=say, what="the dataset's rows")
-    info = {"repository": dataset.full_name, "commit": commit, "files": paths, "config": block}
+    files = data_files(dataset, commit, configuration_in(block))
+    checkout(dataset, commit, folder / "dataset", keep=files, stop=stop, say=say, what="the dataset's rows")
+    stated = {path: split for path, split in files.items() if split}
+    info = {"repository": dataset.full_name, "commit": commit, "files": list(files), "config": block}
+    if stated:
+        info["splits"] = stated
     return {"dataset": "dataset", "dataset_info": info}
 
 

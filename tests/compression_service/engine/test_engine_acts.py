@@ -213,6 +213,8 @@ def test_rows_are_read_from_every_format_inside_the_folder_only(tmp_path):
     connection.close()
     found = rows.read(folder, seed=0)
     assert {name: len(one) for name, one in found.items()} == {"train": 20, "test": 30}
+    stated = rows.read(folder, seed=0, stated=dict.fromkeys(found["train"].files, "validation"))
+    assert "train" not in stated and stated["validation"].columns == found["train"].columns
     assert rows.read(folder, seed=0)["train"].columns == found["train"].columns
     (folder / "train.parquet").write_bytes(b"not parquet")
     with pytest.raises(ValueError, match=r"train\.parquet cannot be read"):

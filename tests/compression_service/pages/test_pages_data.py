@@ -1,9 +1,13 @@
 """The page on which data is chosen: what it shows, what it refuses, and what it writes into the card."""
 
+from threading import Event
+
 import pytest
 
 from compression_service.jobs.models import Job
+from compression_service.jobs.runners.common import bring_inputs, bring_rows
 from compression_service.linking.models import Preview
+from compression_service.variants.datasets import data_files, dataset_of
 from compression_service.variants.models import SourceModel, Variant
 from models_registry.accounts.actors import Actor
 from models_registry.cards.services import card_at
@@ -237,3 +241,62 @@ def test_a_changed_main_is_told_before_looking_and_few_are_tried_at_once(alice, 
         assert look(alice_browser, model, label=f"l{number}").status_code == 302
     full = look(alice_browser, model, label="l9")
     assert full.status_code == 429 and "wait until one of them ended" in full.content.decode()
+
+
+CONFIGURED = b"""---
+configs:
+- config_name: en
+  data_files: [{split: train, path: en/part-1.csv}, {split: test, path: en/part-2.csv}]
+- config_name: de
+  data_files: de/*.csv
+---
+"""
+
+
+@pytest.fixture
+def configured(alice):
+    files = {
+        "README.md": CONFIGURED, "en/part-1.csv": ROWS, "en/part-2.csv": ROWS, "de/rows.csv": b"wort,label\n1,0\n", "odd.csv": ROWS,
+    }  # fmt: skip
+    return make_repository(alice, "configured", RepoType.DATASET, files=files)
+
+
+def test_a_configuration_of_the_dataset_is_chosen_and_kept(alice_browser, model, family, configured):
+    page = alice_browser.get("/alice/m/data", {"dataset": "alice/configured"}).content.decode()
+    assert '<strong aria-current="true">en</strong>' in page and "2 files, splits test, train" in page
+    assert f"&amp;revision={branch_head(configured)}&amp;config=de#columns" in page
+    other = alice_browser.get("/alice/m/data", {"dataset": "alice/configured", "config": "de"}).content.decode()
+    assert "1 file, split all" in other and 'name="dataset_config" value="de"' in other
+    wrong = alice_browser.get("/alice/m/data", {"dataset": "alice/configured", "config": "fr"}).content.decode()
+    assert "has no configuration &#x27;fr&#x27;" in wrong and "it has en, de" in wrong
+    assert look(alice_browser, model, "alice/configured", dataset_config="fr").status_code == 400
+    look(alice_browser, model, "alice/configured", dataset_config="de")
+    assert Preview.objects.get().block["dataset_config"] == "de"
+    fitting()
+    alice_browser.post("/alice/m/data", {"act": "save", "preview": Preview.objects.get().pk})
+    assert card_at(model, branch_head(model)).fithub["dataset_config"] == "de"
+    assert 'name="dataset_config" value="de"' in alice_browser.get("/alice/m/data").content.decode()
+
+
+def test_the_files_of_a_configuration_are_brought_with_their_splits(tmp_path, alice, model, configured):
+    commit = branch_head(configured)
+    for named, paths, stated in (
+        ("", ["en/part-1.csv", "en/part-2.csv"], {"en/part-1.csv": "train", "en/part-2.csv": "test"}),
+        ("de", ["de/rows.csv"], None),
+    ):
+        block = {"dataset": "alice/configured", **({"dataset_config": named} if named else {})}
+        task = bring_rows(configured, commit, block, tmp_path / (named or "default"), Event())
+        assert (task["dataset_info"]["files"], task["dataset_info"].get("splits")) == (paths, stated)
+    assert list(data_files(configured, commit, "fr")) == []
+    push(configured, alice, {"README.md": b"---\nconfigs: [{config_name: x, data_files: nowhere/*}]\n---\n"})
+    assert len(data_files(configured, branch_head(configured))) == 4, "no file is of the default one: all are taken"
+
+
+def test_a_card_which_names_no_configuration_of_its_dataset_says_so(tmp_path, alice, model, configured):
+    push(model, alice, {"README.md": b"---\nfithub: {dataset: alice/configured, dataset_config: fr}\n---\n"})
+    head = branch_head(model)
+    assert dataset_of(model, head) is None
+    source = make_family(model, FIGURES)
+    SourceModel.objects.filter(pk=source.pk).update(commit=head)
+    task = bring_inputs(SourceModel.objects.get(pk=source.pk), tmp_path / "job", Event())
+    assert "alice/configured has no rows in a configuration fr" in task["notes"][0]
