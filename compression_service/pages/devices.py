@@ -106,7 +106,10 @@ def facts_of(one: KnownDevice) -> list[Fact]:
 
 
 def speeds_of(profile: dict[str, Any]) -> dict[str, Any] | None:
-    """Measured speeds as a table: {"threads", "rows": [(label, [texts])], "cold_read", "at"}; None where none are."""
+    """Measured speeds as a table; None where none are.
+
+    {"threads": [words], "rows": [(label, [(words of the column, text)])], "cold_read", "at"}.
+    """
     measured = profile.get("measured")
     if not isinstance(measured, dict) or not isinstance(by_threads := measured.get("threads"), dict):
         return None
@@ -115,8 +118,10 @@ def speeds_of(profile: dict[str, Any]) -> dict[str, Any] | None:
     rows = [(label, [_speed(row.get(key), unit) for _, row in columns]) for key, label, unit in _SPEEDS]
     rows += _networks([row for _, row in columns])
     cold = measured.get("cold_read_mb_s")
+    threads = [f"{count} thread{'' if int(count) == 1 else 's'}" for count, _ in columns]
     return {
-        "threads": [count for count, _ in columns], "rows": rows, "at": _text(measured.get("measured_at")),
+        "threads": threads, "rows": [(label, list(zip(threads, texts, strict=True))) for label, texts in rows],
+        "at": _text(measured.get("measured_at")),
         "cold_read": f"{digits(cold)} MB/s" if _is_number(cold) else "",
     }  # fmt: skip
 

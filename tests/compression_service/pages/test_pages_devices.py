@@ -99,13 +99,17 @@ def test_a_profile_which_somebody_sent_may_hold_anything(visitor, db, profile):
 
 def test_speeds_are_in_the_order_of_threads():
     found = speeds_of({"measured": {"threads": {"16": SPEEDS, "2": SPEEDS, "1": SPEEDS}}})
-    assert found["threads"] == ["1", "2", "16"] and found["cold_read"] == "" and len(found["rows"]) == 5
+    assert (
+        found["threads"] == ["1 thread", "2 threads", "16 threads"]
+        and found["cold_read"] == ""
+        and len(found["rows"]) == 5
+    )
 
 
 def test_networks_of_rising_size_have_a_row_each_and_nonsense_has_none():
     one, two = (SPEEDS | {"ladder": [[16, 0.01, 0.01, 0.012], [64, slow, slow, slow]]} for slow in (0.5, 0.3))
     found = speeds_of({"measured": {"threads": {"1": one, "2": two, "4": SPEEDS | {"ladder": "x"}}}})
-    assert [texts for _, texts in found["rows"][5:]] == [
+    assert [[text for _, text in texts] for _, texts in found["rows"][5:]] == [
         ["0.0100, 0.0120 ms", "0.0100, 0.0120 ms", "–"],
         ["0.500, 0.500 ms", "0.300, 0.300 ms", "–"],
     ]
