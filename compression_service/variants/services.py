@@ -71,21 +71,26 @@ def plan_variants(source: SourceModel, recipes: Iterable[dict[str, Any]], detail
     """Record what will be made, and why the rest will not."""
     SourceModel.objects.filter(pk=source.pk).update(detail=detail, format=format_)
     for position, recipe in enumerate(recipes):
-        status = Variant.Status.MAKING if recipe["applies"] else Variant.Status.NOT_APPLICABLE
-        Variant.objects.get_or_create(
-            source=source,
-            name=recipe["name"],
-            defaults={
-                "recipe": recipe["name"],
-                "recipe_version": str(recipe["version"]),
-                "definition": recipe.get("definition") or {},
-                "title": recipe.get("title", ""),
-                "position": position,
-                "status": status,
-                "reason": "" if recipe["applies"] else recipe.get("reason", ""),
-            },
-        )
+        add_variant(source, recipe, position)
     _bump(source.repository)
+
+
+def add_variant(source: SourceModel, recipe: dict[str, Any], position: int) -> Variant:
+    """A row for what will be made of a planned recipe, or for why it will not; the one which is there stays."""
+    status = Variant.Status.MAKING if recipe["applies"] else Variant.Status.NOT_APPLICABLE
+    return Variant.objects.get_or_create(
+        source=source,
+        name=recipe["name"],
+        defaults={
+            "recipe": recipe["name"],
+            "recipe_version": str(recipe["version"]),
+            "definition": recipe.get("definition") or {},
+            "title": recipe.get("title", ""),
+            "position": position,
+            "status": status,
+            "reason": "" if recipe["applies"] else recipe.get("reason", ""),
+        },
+    )[0]
 
 
 def refuse_source(source: SourceModel, reason: str, *, failed: bool = False) -> None:

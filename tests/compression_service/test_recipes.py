@@ -14,7 +14,7 @@ from compression_service.recipes.wishes import Wishes, notes, wishes_of
 from compression_service.variants.models import SourceModel, Variant
 from models_registry.cards.services import check_card
 from tests.compression_service.jobs.test_family import network, quick, run_all  # noqa: F401
-from tests.factories import api_commit, make_repository, push
+from tests.factories import api_commit, make_family, make_repository, push
 
 OWN = {
     "name": "prune-30+fp16",
@@ -159,3 +159,49 @@ def test_a_card_excludes_and_an_added_recipe_is_made(quick, alice, anonymous, vi
     made = list(Job.objects.filter(kind="make_variant").order_by("pk").values_list("payload__variant", flat=True))
     positions = list(Variant.objects.filter(pk__in=made).order_by("position").values_list("pk", flat=True))
     assert made == positions
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_recipe_which_came_later_is_tried_on_a_family_which_is_there(quick, alice, visitor, tmp_path, capsys):  # noqa: F811
+    model, plain = make_repository(alice, "m"), make_repository(alice, "plain")
+    others = [recipe.name for recipe in RECIPES if recipe.name not in ("onnx", "fp16")]
+    wish = f"  recipes:\n    exclude: [{', '.join(others)}]\n"
+    push(model, alice, {"model.onnx": network(), "README.md": card(wish).encode()})
+    run_all()
+    before = {row.name: row.commit for row in Variant.objects.filter(status="ready")}
+    measured = Job.objects.filter(kind="measure").count()
+    call_command("add_recipe", file_of(tmp_path))
+    call_command("try_recipe", OWN["name"], all=True)
+    said = capsys.readouterr().out
+    assert "is tried on 1 model\n" in said and "alice/plain: it has no family" in said
+    call_command("try_recipe", OWN["name"], "alice/m")
+    assert "alice/m: it is being made." in capsys.readouterr().out
+    run_all()
+    rows = {row.name: row for row in Variant.objects.filter(status="ready")}
+    assert {name: rows[name].commit for name in before} == before, "the others stay as they are"
+    assert rows[OWN["name"]].definition == OWN and rows[OWN["name"]].footprints.exists()
+    assert Job.objects.filter(kind="measure").count() == measured + 1
+    assert set(Job.objects.values_list("state", flat=True)) == {"done"}
+    call_command("try_recipe", OWN["name"], "alice/m")
+    assert "has this variant, by version 1" in capsys.readouterr().out
+    call_command("try_recipe", others[0], "alice/m")
+    assert "its card excludes the recipe" in capsys.readouterr().out
+    assert plain.full_name == "alice/plain" and not Variant.objects.filter(source__repository=plain).exists()
+
+
+@pytest.mark.django_db
+def test_a_version_which_did_not_apply_gives_way_to_a_newer_one(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("compression_service.jobs.services.announce", lambda job_id: None)
+    source = make_family(model, {"onnx": (400_000, 4.0, 10**8, 1.0)})
+    row = Variant.objects.create(source=source, name=OWN["name"], recipe=OWN["name"], recipe_version="1", status="not_applicable", reason="Nothing to prune.")  # fmt: skip
+    call_command("add_recipe", file_of(tmp_path))
+    call_command("try_recipe", OWN["name"], "alice/m")
+    assert "this version was tried: Nothing to prune." in capsys.readouterr().out
+    call_command("add_recipe", file_of(tmp_path, version="2"))
+    call_command("try_recipe", OWN["name"], "alice/m")
+    newer = Variant.objects.get(name=OWN["name"])
+    assert newer.pk != row.pk and (newer.status, newer.recipe_version) == ("making", "2")
+    assert Job.objects.get(kind="make_variant").payload == {"variant": newer.pk}
+    for wrong in ((OWN["name"],), ("none", "alice/m"), (OWN["name"], "alice/none")):
+        with pytest.raises(CommandError):
+            call_command("try_recipe", *wrong)

@@ -4,6 +4,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from django.db.models import Max
+
 from compression_service.jobs import memos
 from compression_service.jobs.files import Say, checkout
 from compression_service.jobs.models import Job
@@ -71,7 +73,9 @@ def bring_rows(
 
 
 def measure_when_made(source: SourceModel) -> None:
-    """Queue the measuring once nothing is being made any more."""
-    if not Variant.objects.filter(source=source, status=Variant.Status.MAKING).exists():
+    """Queue the measuring once nothing is being made any more, and again when a later recipe made another variant."""
+    rows = Variant.objects.filter(source=source)
+    if not rows.filter(status=Variant.Status.MAKING).exists():
         memos.drop(source)
-        enqueue("measure", source.repository, {"source": source.pk}, f"measure:{source.pk}")
+        newest = rows.filter(status=Variant.Status.READY).aggregate(Max("pk"))["pk__max"]
+        enqueue("measure", source.repository, {"source": source.pk}, f"measure:{source.pk}:{newest}")
