@@ -7,8 +7,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from compression_service.devices.models import Device
+from compression_service.devices.services import has_measured_speeds
 from compression_service.jobs import execution, leases, memos
 from compression_service.jobs.models import Job
+from compression_service.jobs.runners import measure
 from compression_service.variants.models import SourceModel, Variant
 from models_registry.repos.models import Ref, RepoType
 from tests.factories import make_repository, push
@@ -56,16 +59,19 @@ def run_all(rounds=40):
 def quick(settings, monkeypatch):
     settings.MEASURE_SECONDS = 0.05
     monkeypatch.setattr("compression_service.jobs.services.announce", lambda job_id: None)
+    monkeypatch.setattr(measure, "has_measured_speeds", lambda name: True)  # which takes 17 s
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_pushed_model_becomes_a_measured_family(quick, settings, alice, as_alice, anonymous):
+def test_a_pushed_model_becomes_a_measured_family(quick, settings, alice, as_alice, anonymous, monkeypatch):
+    monkeypatch.setattr(measure, "has_measured_speeds", has_measured_speeds)
     model = make_repository(alice, "m")
     commit = push(model, alice, {"model.onnx": network(), "config.json": b'{"a": 1}', "README.md": b"# M"})
     run_all()
     assert list((settings.FITHUB_DATA / "memos").iterdir()) == []  # used, and gone with the family's making
     assert set(Job.objects.values_list("state", flat=True)) == {"done"}
     assert all(job.processor_seconds > 0 for job in Job.objects.filter(kind__in=("convert", "measure")))
+    assert has_measured_speeds(Device.objects.get().name)
     source = SourceModel.objects.get()
     assert source.status == "ready" and source.commit == commit
     body = anonymous.get("/api/models/alice/m/variants").json()
