@@ -8,9 +8,12 @@ is a pattern, a list of them, or a list of {split, path}; `data_dir` a folder; w
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import Any
 
 MOST = 1000  # configurations, and patterns of one
+MOST_GLOBS = 50  # of one: each is tried on every file
+_MARKS = "*?["
 LONGEST = 500  # characters of a name or a pattern
 
 
@@ -45,19 +48,25 @@ def named(found: list[Configuration], name: str = "") -> Configuration | None:
 
 def files_of(configuration: Configuration, paths: Iterable[str]) -> dict[str, str]:
     """Path → split ("" where none is said) of the files which belong to it; the first pattern which matches counts."""
+    plain: dict[str, int] = {}
+    globs: list[tuple[int, str]] = []
+    for at, (_, pattern) in enumerate(configuration.files):
+        if any(mark in pattern for mark in _MARKS):
+            globs.append((at, pattern))
+        else:
+            plain.setdefault(pattern.strip("/"), at)
     found: dict[str, str] = {}
     for path in paths:
-        split = next((split for split, pattern in configuration.files if is_of(path, pattern)), None)
-        if split is not None:
-            found[path] = split
+        places = [plain[one] for one in (path, *map(str, PurePosixPath(path).parents)) if one in plain]
+        places += [at for at, pattern in globs[:MOST_GLOBS] if is_of(path, pattern)]
+        if places:
+            found[path] = configuration.files[min(places)][0]
     return found
 
 
 def is_of(path: str, pattern: str) -> bool:
-    """A glob over whole paths: ** is any number of folders, * stays within one; a folder's name means all below it."""
+    """A glob over whole paths: ** is any number of folders, * stays within one."""
     wanted = pattern.strip("/").split("/")
-    if not any(mark in pattern for mark in "*?["):
-        wanted.append("**")
     # The places in `wanted` at which the folders read so far may have ended.
     places = _skipped({0}, wanted)
     for part in path.split("/"):
@@ -79,7 +88,7 @@ def _skipped(places: set[int], wanted: list[str]) -> set[int]:
 
 def _files(one: dict[str, Any]) -> Iterable[tuple[str, str]]:
     folder, files = one.get("data_dir"), one.get("data_files")
-    start = f"{str(folder).strip('/')}/" if _is_text(folder) and str(folder).strip("./") else ""
+    start = f"{_clean(folder)}/" if _is_text(folder) and _clean(folder) else ""
     if files is None:
         return [("", f"{start}**")] if start else []
     if isinstance(files, dict):
@@ -89,8 +98,13 @@ def _files(one: dict[str, Any]) -> Iterable[tuple[str, str]]:
         split, named_paths = (part.get("split"), part.get("path")) if isinstance(part, dict) else ("", part)
         for path in (named_paths if isinstance(named_paths, list) else [named_paths])[:MOST]:
             if _is_text(path):
-                found.append((str(split) if _is_text(split) else "", start + str(path).removeprefix("./")))
+                found.append((str(split) if _is_text(split) else "", start + _clean(path)))
     return found
+
+
+def _clean(path: Any) -> str:
+    cleaned = str(path).removeprefix("./").strip("/")
+    return "" if cleaned == "." else cleaned
 
 
 def _is_text(value: Any) -> bool:

@@ -29,16 +29,9 @@ STRETCHED_MS = tuple(0.02 * 1.15**step for step in range(65))  # 0.02 … 153 ms
 STRETCH_STARTS = 400
 SECONDS_EACH = 0.8
 SECONDS_OF_PAUSES = 3.0
-LADDER_SIDES = (
-    16,
-    32,
-    64,
-    128,
-    256,
-    512,
-)  # of networks of LADDER_LAYERS layers: 10 µs to 10 ms on a core of 200 GFLOPS
+LADDER_SIDES = (16, 32, 64, 128, 256, 512)  # of networks which take 10 µs to 10 ms on a core of 200 GFLOPS
 LADDER_LAYERS = 8
-LADDER_SECONDS = 0.3  # of processor time for each
+LADDER_SECONDS = 0.3  # for each, and up to ten times that for its least number of runs
 LADDER_LEAST_RUNS = 20
 COPY_BYTES = 128 * 1024 * 1024  # beyond every cache that is common
 READ_BYTES = 64 * 1024 * 1024
@@ -48,8 +41,9 @@ PATIENCE_S = 120.0
 def measure(work: Path) -> dict[str, Any]:
     """{"threads": {"1": {…}, "<cores>": {…}}, "cold_read_mb_s", "seconds", "measured_at"}. Raises RuntimeError.
 
-    Each number of threads has fp32_gflops, int8_gops, copy_gb_s and dispatch_us of the processor while it runs, "share"
-    (of the time in which endless work does run) and "stretch": [[ms of processor time, p90 of the ms which it takes]].
+    Each number of threads has fp32_gflops, int8_gops, copy_gb_s and dispatch_us of the processor while it runs,
+    "ladder": [[side, p50, mean, p90 in ms]] of networks, "share" (of the time in which endless work does run) and
+    "stretch": [[ms of processor time, p90 of the ms which it takes]].
     """
     began = time.perf_counter()
     counts = list(dict.fromkeys((1, machine.cores())))

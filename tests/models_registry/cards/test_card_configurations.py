@@ -45,13 +45,29 @@ def test_without_a_name_the_default_one_is_taken():
     ("pattern", "path", "expected"),
     [
         ("data", "data/x/y.csv", True), ("data/", "data/y.csv", True), ("data", "database.csv", False), ("data/*", "data/x/y.csv", False),
+        ("./data", "data/x.csv", True), ("a/b.csv", "a/b.csv/c", True),
         ("data/**", "data/x/y.csv", True), ("data/**/y.csv", "data/y.csv", True), ("**/y.csv", "y.csv", True), ("*.csv", "a/b.csv", False),
         ("train-[0-9].csv", "train-3.csv", True), ("train-[!0-9].csv", "train-3.csv", False), ("t?.csv", "t1.csv", True),
         ("a.csv", "a.csv", True), ("a.csv", "aXcsv", False), ("**", "any/thing", True), ("data/**", "data", True), ("x/data", "data/x", False),
     ],
 )  # fmt: skip
 def test_globs_are_those_of_paths(pattern, path, expected):
-    assert is_of(path, pattern) is expected
+    one = configurations({"configs": [{"config_name": "x", "data_files": pattern}]})[0]
+    assert (path in files_of(one, [path])) is expected
+
+
+def test_the_first_pattern_counts_whether_it_is_a_glob_or_not():
+    listed = [
+        {"split": "a", "path": "data/*.csv"},
+        {"split": "b", "path": "data/x.csv"},
+        {"split": "c", "path": ["data"]},
+    ]
+    one = configurations({"configs": [{"config_name": "x", "data_files": listed}]})[0]
+    assert files_of(one, ["data/x.csv", "data/x.json"]) == {"data/x.csv": "a", "data/x.json": "c"}
+    other = configurations(
+        {"configs": [{"config_name": "x", "data_dir": "./data", "data_files": listed[1]["path"][5:]}]}
+    )
+    assert files_of(other[0], ["data/x.csv", "x.csv"]) == {"data/x.csv": ""}
 
 
 def test_a_pattern_of_many_stars_is_no_work():
