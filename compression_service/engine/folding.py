@@ -36,15 +36,16 @@ def fold(model: ModelProto) -> None:
             scope.initializers[tensor.name] = tensor
         graph.keep_nodes(scope.graph, remaining)
         if renamed:
-            _rename_inputs(scope.graph, renamed)
+            rename_inputs(scope.graph, renamed)
     graph.drop_unused_initializers(model)
 
 
-def _rename_inputs(scope_graph: GraphProto, renamed: dict[str, str]) -> None:
-    for one in graph.graphs_below(scope_graph):
+def rename_inputs(inside: GraphProto, renamed: dict[str, str]) -> None:
+    """What its nodes read, and graphs inside it read or give out, by other names."""
+    for one in graph.graphs_below(inside):
         for node in one.node:
             node.input[:] = [renamed.get(name, name) for name in node.input]
-        for value in one.output if one is not scope_graph else ():
+        for value in one.output if one is not inside else ():
             value.name = renamed.get(value.name, value.name)
 
 
@@ -55,6 +56,11 @@ def _folded(node: NodeProto, scope: graph.Scope, model: ModelProto) -> np.ndarra
     arrays: dict[str, Any] = {name: numpy_helper.to_array(t) for name, t in given.items() if t is not None}
     if any(array.dtype == object for array in arrays.values()):
         return None
+    return evaluated(node, arrays, model)
+
+
+def evaluated(node: NodeProto, arrays: dict[str, np.ndarray], model: ModelProto) -> np.ndarray | None:
+    """The first output of a node with these inputs; None where the evaluator of onnx does not know it."""
     from onnx.reference import ReferenceEvaluator
 
     values = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in arrays]

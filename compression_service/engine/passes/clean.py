@@ -1,7 +1,8 @@
 """Graph clean-up: what an exporter leaves and no runtime reads goes; equal weights are stored once; names become short.
 
 Documentation strings, metadata, value_info and long names are up to a third of a small model's file. Names of the
-model's inputs and outputs stay, for callers use them. Sources: onnx IR specification (which fields carry no meaning).
+model's inputs and outputs stay, for callers use them. Ifs which ranks and sizes decide give way to their branches
+(branching.py). Sources: onnx IR specification (which fields carry no meaning).
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Any
 
 from onnx import GraphProto, ModelProto
 
-from compression_service.engine import graph
-from compression_service.engine.passes.base import PassContext, PassOutcome
+from compression_service.engine import branching, graph
+from compression_service.engine.passes.base import PassContext, PassOutcome, plural
 from compression_service.engine.sharing import share_equal_weights
 
 SOURCE = "ONNX IR specification"
@@ -30,6 +31,7 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
     """The same graph in fewer bytes."""
     before = model.ByteSize()
     cleaned = graph.normalise(model)
+    decided = branching.decide(cleaned)
     share_equal_weights(cleaned)
     graph.drop_unused_initializers(cleaned)
     for field in ("doc_string", "producer_name", "producer_version", "domain", "model_version"):
@@ -46,7 +48,10 @@ def apply(model: ModelProto, params: dict[str, Any], context: PassContext) -> Pa
         for tensor in one.initializer:
             tensor.ClearField("doc_string")
     saved = before - cleaned.ByteSize()
-    return PassOutcome(cleaned, f"{max(0, saved):,} bytes of names, notes and repeated weights taken out", params)
+    words = f"{max(0, saved):,} bytes of names, notes and repeated weights taken out"
+    if decided:
+        words += f", {plural(decided, 'condition')} decided by ranks and fixed sizes"
+    return PassOutcome(cleaned, words, params)
 
 
 def _shorten(model: ModelProto) -> None:
