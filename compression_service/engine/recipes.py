@@ -108,8 +108,8 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "int8-weights", "4", "8-bit weights", "_w8",
-        "The truest at little more than a quarter of the size: weights and embeddings in 8 bits by blocks of 64.",
-        (_FUSED, _weights(8, 64), _embeddings(8, 64), _REST8, *_END, _MAPPED_IF_LARGE),
+        "The truest at little more than a quarter of the size: weights and embeddings in 8 bits by blocks of 32.",
+        (_FUSED, _weights(8, 32), _embeddings(8, 32), _REST8, *_END, _MAPPED_IF_LARGE),
     ),
     Recipe(
         "int8-weights+emb4", "4", "8-bit weights, embeddings in 4 bits", "_w8_emb4",
