@@ -1,6 +1,6 @@
 """Random budgets over real models with variants: do the variants which are pulled really fit, and were there better ones?
 
-python -m tests.benchmarks.budgets [--models 4] [--budgets 50] [--seconds 10] [--recipes-seconds 60] [--seed 0]
+python -m tests.benchmarks.budgets [--models 4] [--only WORD …] [--budgets 50] [--seconds 10] [--recipes-seconds 60] [--seed 0]
 
 Pushes the smallest ONNX models of ../shared/assets to a hub of its own, waits for their families, and asks for budgets
 drawn around the figures in their tables. REGRET: the answer is ranked below the best which a plain loop over the same table
@@ -60,10 +60,16 @@ def main() -> None:
     parser.add_argument("--budgets", type=int, default=50, help="of each model")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long a variant is timed, on the hub and again")
     parser.add_argument("--recipes-seconds", type=int, default=60, help="processor time for each family")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="models with one of these words in their path, in that order"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng, total = random.Random(options.seed), Count()
-    paths = sorted(ASSETS.glob("*/*.onnx"), key=lambda path: path.stat().st_size)
+    by_size = sorted(ASSETS.glob("*/*.onnx"), key=lambda path: path.stat().st_size)
+    paths = list(
+        dict.fromkeys(path for word in options.only for path in by_size if word in str(path.relative_to(ASSETS)))
+    )
     with tempfile.TemporaryDirectory(prefix="fithub-budgets-") as folder:
         settings = {"MEASURE_SECONDS": f"{options.seconds}", "ALLOWANCE_SECONDS": f"{options.recipes_seconds}"}
         hub = Hub(Path(folder), **{f"FITHUB_{key}": value for key, value in settings.items()}).start()
