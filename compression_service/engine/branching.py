@@ -52,7 +52,7 @@ def decide(model: ModelProto) -> int:
 
 def _fresh(model: ModelProto) -> Iterator[str]:
     taken = {name for one in graph.graphs(model) for node in one.node for name in node.output}
-    taken |= {tensor.name for one in graph.graphs(model) for tensor in one.initializer}
+    taken |= {named.name for one in graph.graphs(model) for named in (*one.initializer, *one.input)}
     return (name for number in count() if (name := f"decided_{number}") not in taken)
 
 
@@ -109,7 +109,7 @@ def _in_graph(
                 continue
         if node.op_type == "If" and node.domain in graph.MAIN_DOMAINS:
             condition = seen.find("constants", node.input[0])
-            if condition is not None and condition.size == 1:
+            if condition is not None and condition.size == 1 and not _has_sparse(node):
                 kept += _taken(node, bool(condition.reshape(-1)[0]), one, fresh)
                 decided += 1
                 continue
@@ -153,6 +153,10 @@ def _computed(node: NodeProto, seen: _Seen, model: ModelProto) -> np.ndarray | N
     return made if made is not None and made.size <= _LARGEST else None
 
 
+def _has_sparse(node: NodeProto) -> bool:
+    return any(attribute.g.sparse_initializer for attribute in node.attribute)
+
+
 def _taken(node: NodeProto, condition: bool, one: GraphProto, fresh: Iterator[str]) -> list[NodeProto]:
     """The nodes of the branch, under names of their own, giving out what the If gave; its constants go to `one`."""
     branch: GraphProto = graph.attribute(node, "then_branch" if condition else "else_branch", None)
@@ -165,7 +169,7 @@ def _taken(node: NodeProto, condition: bool, one: GraphProto, fresh: Iterator[st
     renamed = {name: next(fresh) for name in own}
     made_here = {name for inner in branch.node for name in inner.output}
     for name in names:
-        if name in made_here and names.count(name) == 1:
+        if name in made_here and names.count(name) == 1 and given[name]:
             renamed[name] = given[name]
     for tensor in branch.initializer:
         copy = one.initializer.add()
@@ -178,6 +182,6 @@ def _taken(node: NodeProto, condition: bool, one: GraphProto, fresh: Iterator[st
     folding.rename_inputs(moved, renamed)
     nodes = list(moved.node)
     for name, wanted in zip(names, node.output, strict=True):
-        if renamed.get(name) != wanted:
+        if wanted and renamed.get(name) != wanted:
             nodes.append(helper.make_node("Identity", [renamed.get(name, name)], [wanted]))
     return nodes

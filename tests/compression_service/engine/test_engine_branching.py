@@ -128,6 +128,19 @@ def test_what_a_branch_hands_through_or_gives_twice_stays_right():
     assert same(model, made, {"x": np.random.default_rng(2).standard_normal((2, 4)).astype(np.float32)})
 
 
+def test_an_output_which_nobody_wants_takes_nothing_with_it():
+    then = branch([helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Neg", ["r"], ["m"])], ["r", "m"])
+    other = branch([helper.make_node("Neg", ["x"], [name]) for name in ("u", "v")], ["u", "v"])
+    nodes = [
+        *asks_a_size("c", "x", "first", "size", "a"), helper.make_node("If", ["c"], ["", "y"], then_branch=then, else_branch=other),
+    ]  # fmt: skip
+    weights = [ints("first", 1, scalar=True), ints("size", 4, scalar=True)]
+    made, count = decided(model_of(nodes, [value("x", ["n", 4])], [value("y")], weights))
+    assert count == 1 and [node.op_type for node in made.graph.node] == ["Relu", "Neg"]
+    run = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"]).run
+    assert run(None, {"x": np.array([[1, -2, 3, -4]], np.float32)})[0].tolist() == [[-1, 0, -3, 0]]
+
+
 def test_what_is_true_of_one_turn_of_a_loop_decides_nothing():
     """The carried value grows by a column each turn: its size is 1 in the first turn only."""
     body_nodes = [
