@@ -86,9 +86,8 @@ class _Seen:
 
 
 def _is_small(tensor: TensorProto) -> bool:
-    return graph.elements(tensor) <= _LARGEST and tensor.data_location != TensorProto.EXTERNAL and (
-        tensor.data_type != TensorProto.STRING
-    )  # fmt: skip
+    is_inside = tensor.data_location != TensorProto.EXTERNAL and tensor.data_type != TensorProto.STRING
+    return is_inside and graph.elements(tensor) <= _LARGEST
 
 
 def _in_graph(

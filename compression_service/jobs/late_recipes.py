@@ -35,8 +35,11 @@ def try_recipe(recipe: Recipe, models: Iterable[Repository]) -> tuple[int, list[
 def _queued(recipe: Recipe, model: Repository) -> str:
     """Why it is not tried there; "" when it was queued."""
     source = current_source(model)
-    if source is None or source.status != SourceModel.Status.READY:
-        return "it has no family of variants which is ready; one which is being made gets the recipe by itself."
+    if source is None or source.status in (SourceModel.Status.REFUSED, SourceModel.Status.FAILED):
+        return "it has no family of variants."
+    newer = SourceModel.objects.filter(repository=model, pk__gte=source.pk, status=SourceModel.Status.MAKING)
+    if newer.exists():
+        return "its variants are being made: try it again when that is done."
     if recipe.name in wishes_of(card_at(model, source.commit).fithub).exclude:
         return "its card excludes the recipe."
     SourceModel.objects.select_for_update().get(pk=source.pk)

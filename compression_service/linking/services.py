@@ -16,7 +16,7 @@ from compression_service.jobs.models import Job
 from compression_service.jobs.services import enqueue
 from compression_service.linking.form import FormError, block_of, without_choice
 from compression_service.linking.models import Preview
-from compression_service.variants.datasets import configuration_in, configurations_of, data_files
+from compression_service.variants.datasets import configuration_in, data_files
 from compression_service.variants.models import SourceModel, Variant
 from compression_service.variants.services import current_source
 from models_registry.accounts.actors import Actor
@@ -69,11 +69,11 @@ def data_chosen(
         raise RevisionNotFound(
             f"{dataset.full_name} has no revision {revision[:100]!r}: name a branch, a tag or a commit."
         ) from error
-    known = [one.name for one in configurations_of(dataset, commit)]
-    if configuration and configuration not in known:
-        there = f"it has {', '.join(known[:20])}" if known else "its card names none"
+    found = data_files(dataset, commit, configuration)
+    if configuration and configuration not in found.configurations:
+        there = f"it has {', '.join(found.configurations[:20])}" if found.configurations else "its card names none"
         raise BadRequest(f"{dataset.full_name} has no configuration {configuration[:100]!r} at {commit[:8]}: {there}.")
-    if not data_files(dataset, commit, configuration):
+    if not found.files:
         where = f" in its configuration {configuration}" if configuration else ""
         raise BadRequest(
             f"{dataset.full_name} has no rows at {commit[:8]}{where}: no CSV, JSON, Parquet, NPZ, images,"

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compression_service.variants.datasets import ARRAY_ENDINGS, configurations_of, data_files, named_datasets
+from compression_service.variants.datasets import ARRAY_ENDINGS, data_files, named_datasets
 from models_registry.accounts.actors import Actor
 from models_registry.accounts.policies import can_read_files, can_use
-from models_registry.cards import configurations
 from models_registry.cards.metadata import Card
 from models_registry.datasets.services import rows_of
 from models_registry.errors import RepoNotFound
@@ -74,7 +73,8 @@ def _fitting(actor: Actor, model: Repository, card: Card) -> Iterator[Suggestion
 def shape_of(dataset: Repository, commit: str, configuration: str = "") -> Shape:
     from compression_service.engine.calibration.rows import READERS, split_of
 
-    paths = data_files(dataset, commit, configuration)
+    found = data_files(dataset, commit, configuration)
+    paths = found.files
     tables = [path for path in paths if path.lower().endswith(tuple(READERS))]
     entries = entries_at(dataset, commit, tables[:_TABLES])
     read = rows_of(entry.oid for entry in entries)
@@ -86,12 +86,5 @@ def shape_of(dataset: Repository, commit: str, configuration: str = "") -> Shape
     }
     if not tables and not any(path.lower().endswith(ARRAY_ENDINGS) for path in paths):
         columns = dict.fromkeys(_OF_FILES, "")
-    known = configurations_of(dataset, commit)
-    chosen = configurations.named(known, configuration)
-    return Shape(
-        sorted({split_of(stated or path) for path, stated in paths.items()}),
-        list(columns.items()),
-        len(paths),
-        [one.name for one in known],
-        chosen.name if chosen else "",
-    )
+    splits = sorted({split_of(stated or path) for path, stated in paths.items()})
+    return Shape(splits, list(columns.items()), len(paths), found.configurations, found.configuration)

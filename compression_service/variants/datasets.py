@@ -1,6 +1,7 @@
 """Which dataset of this hub calibrates and judges a model: the card's `fithub.dataset`, else the first of its list."""
 
 import hashlib
+from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import PurePosixPath
 
@@ -24,34 +25,35 @@ MEDIA_LIMIT_FILES = 4000
 MEDIA_LIMIT_BYTES = 512 * 1024 * 1024
 
 
-def data_files(dataset: Repository, commit: str, configuration: str = "") -> dict[str, str]:
-    """Path → split which the dataset's card states ("" where it states none) of the files of rows at a commit.
+@dataclass(frozen=True)
+class DataFiles:
+    """`files`: path → split which the dataset's card states, "" where it states none. `configuration`: the one of the
+    card's which they belong to, "" where the card names none."""
+
+    files: dict[str, str]
+    configurations: list[str]
+    configuration: str
+
+
+def data_files(dataset: Repository, commit: str, configuration: str = "") -> DataFiles:
+    """The files of rows at a commit; of images, sounds and texts in folders as many as the limits allow.
 
     Of a configuration of the card (`configs:`): the one which is named, else the default one where it has any of the
-    files, else all. {} for a name which the card does not know. Of images, sounds and texts in folders as many as the
-    limits allow.
+    files, else all. None for a name which the card does not know.
     """
     entries = {entry.path: entry for entry in list_entries(dataset, commit, recursive=True) if not entry.is_folder}
-    known = [
-        path
-        for path in entries
-        if path.lower().endswith((*DATA_ENDINGS, *ARRAY_ENDINGS, *MEDIA_ENDINGS, *TEXT_ENDINGS))
-    ]
-    chosen = configurations.named(configurations_of(dataset, commit), configuration)
+    endings = (*DATA_ENDINGS, *ARRAY_ENDINGS, *MEDIA_ENDINGS, *TEXT_ENDINGS)
+    known = [path for path in entries if path.lower().endswith(endings)]
+    listed = configurations.configurations(card_at(dataset, commit).metadata)
+    chosen = configurations.named(listed, configuration)
     stated = configurations.files_of(chosen, known) if chosen is not None else {}
-    if configuration and not stated:
-        return {}
-    files = [entries[path] for path in stated or known]
+    files = [entries[path] for path in stated or ([] if configuration else known)]
     tables = [entry.path for entry in files if entry.path.lower().endswith((*DATA_ENDINGS, *ARRAY_ENDINGS))]
     media = [entry for entry in files if entry.path.lower().endswith(MEDIA_ENDINGS)]
     if not tables and not media:
         media = [entry for entry in files if entry.path.lower().endswith(TEXT_ENDINGS)]
-    return {path: stated.get(path, "") for path in tables + _within_limits(media)}
-
-
-def configurations_of(dataset: Repository, commit: str) -> list[configurations.Configuration]:
-    """Those of the dataset's own card at a commit."""
-    return configurations.configurations(card_at(dataset, commit).metadata)
+    kept = {path: stated.get(path, "") for path in tables + _within_limits(media)}
+    return DataFiles(kept, [one.name for one in listed], chosen.name if chosen else "")
 
 
 def configuration_in(block: dict[str, object]) -> str:
@@ -105,7 +107,11 @@ def dataset_of(model: Repository, commit: str) -> tuple[str, str] | None:
     for name in named_datasets(card):
         dataset = usable_dataset(model, name)
         chosen = _commit_of(dataset, card) if dataset is not None else None
-        if dataset is not None and chosen is not None and data_files(dataset, chosen, configuration_in(card.fithub)):
+        if (
+            dataset is not None
+            and chosen is not None
+            and data_files(dataset, chosen, configuration_in(card.fithub)).files
+        ):
             return dataset.full_name, chosen
     return None
 

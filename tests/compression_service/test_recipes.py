@@ -193,11 +193,16 @@ def test_a_recipe_which_came_later_is_tried_on_a_family_which_is_there(quick, al
 def test_a_version_which_did_not_apply_gives_way_to_a_newer_one(model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("compression_service.jobs.services.announce", lambda job_id: None)
     source = make_family(model, {"onnx": (400_000, 4.0, 10**8, 1.0)})
+    SourceModel.objects.exclude(pk=source.pk).delete()  # its files were pushed, which began another one
     row = Variant.objects.create(source=source, name=OWN["name"], recipe=OWN["name"], recipe_version="1", status="not_applicable", reason="Nothing to prune.")  # fmt: skip
     call_command("add_recipe", file_of(tmp_path))
     call_command("try_recipe", OWN["name"], "alice/m")
     assert "this version was tried: Nothing to prune." in capsys.readouterr().out
     call_command("add_recipe", file_of(tmp_path, version="2"))
+    next_push = SourceModel.objects.create(repository=model, commit="c" * 40, digest="d")
+    call_command("try_recipe", OWN["name"], "alice/m")
+    assert "its variants are being made" in capsys.readouterr().out and Variant.objects.get(pk=row.pk)
+    next_push.delete()
     call_command("try_recipe", OWN["name"], "alice/m")
     newer = Variant.objects.get(name=OWN["name"])
     assert newer.pk != row.pk and (newer.status, newer.recipe_version) == ("making", "2")

@@ -63,7 +63,7 @@ def bring_rows(
     dataset: Repository, commit: str, block: dict[str, Any], folder: Path, stop: Event, say: Say | None = None
 ) -> dict[str, Any]:
     """The dataset's files of rows, and what the card's `fithub:` block says of them."""
-    files = data_files(dataset, commit, configuration_in(block))
+    files = data_files(dataset, commit, configuration_in(block)).files
     checkout(dataset, commit, folder / "dataset", keep=files, stop=stop, say=say, what="the dataset's rows")
     stated = {path: split for path, split in files.items() if split}
     info = {"repository": dataset.full_name, "commit": commit, "files": list(files), "config": block}

@@ -287,9 +287,11 @@ def test_the_files_of_a_configuration_are_brought_with_their_splits(tmp_path, al
         block = {"dataset": "alice/configured", **({"dataset_config": named} if named else {})}
         task = bring_rows(configured, commit, block, tmp_path / (named or "default"), Event())
         assert (task["dataset_info"]["files"], task["dataset_info"].get("splits")) == (paths, stated)
-    assert list(data_files(configured, commit, "fr")) == []
+    assert data_files(configured, commit, "fr").files == {}
     push(configured, alice, {"README.md": b"---\nconfigs: [{config_name: x, data_files: nowhere/*}]\n---\n"})
-    assert len(data_files(configured, branch_head(configured))) == 4, "no file is of the default one: all are taken"
+    assert len(data_files(configured, branch_head(configured)).files) == 4, (
+        "no file is of the default one: all are taken"
+    )
 
 
 def test_a_card_which_names_no_configuration_of_its_dataset_says_so(tmp_path, alice, model, configured):
