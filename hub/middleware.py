@@ -1,12 +1,12 @@
-"""Request ids on every answer, refusals which arrive, and headers which keep a page from loading anything foreign."""
+"""Request ids on every answer, bodies read to their ends, and headers which let a page load only what is ours."""
 
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from corsheaders.middleware import CorsMiddleware
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
 from hub.logging import request_id
 from models_registry.hfapi.base import body_stream
@@ -50,16 +50,29 @@ class OtherOriginsMiddleware(CorsMiddleware):
 
 
 class WholeBodyMiddleware:
-    """Reads what is left of a refused or redirected body: a client which is still sending would see a broken line."""
+    """Reads what a view left of the body: the server closes a connection on which some is still to come.
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+    A client still sending would see a broken line in the place of a refusal. After a 200 (`verify` of LFS needs
+    nothing of its body) it would see one at its next request, which it had sent before it learned of the end.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        if response.status_code >= 300 and request.method in ("POST", "PUT", "PATCH", "DELETE"):
+        if request.method not in ("POST", "PUT", "PATCH", "DELETE"):
+            return response
+        if isinstance(response, StreamingHttpResponse):  # git's answers read while they are written
+            response.streaming_content = _and_read_on(iter(response), request)
+        else:
             _read_on(request)
         return response
+
+
+def _and_read_on(parts: Iterator[bytes], request: HttpRequest) -> Iterator[bytes]:
+    yield from parts
+    _read_on(request)
 
 
 def _read_on(request: HttpRequest) -> None:

@@ -1,6 +1,7 @@
 """Bad input over real sockets and by the stock client: the right status and sentence, nothing kept, nothing executed."""
 
 import hashlib
+import http.client
 import json
 import random
 import socket
@@ -170,6 +171,35 @@ def held_xorb(hub: Hub) -> None:
     """The store holds the xorb of which the shards speak, before anything is compared."""
     method, path, headers, body = xorb_request(hub)
     assert hub.call(method, path, body, headers=headers).status == 200
+
+
+def test_a_body_which_comes_late_and_nobody_needs(hub: Hub) -> None:
+    """`verify` knows the answer before its body is there: the connection has to serve the next request all the same."""
+    data = random.Random("late").randbytes(1000)
+    wanted = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    batch = {"operation": "upload", "transfers": ["basic"], "objects": [wanted]}
+    answer = hub.call("POST", f"/{REPO}.git/info/lfs/objects/batch", batch, token=hub.tokens["alice"])
+    actions = answer.json()["objects"][0]["actions"]
+    assert hub.call("PUT", urlsplit(actions["upload"]["href"]).path, data).status == 200
+    body = json.dumps(wanted).encode()
+    connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=30)
+    try:
+        for _ in range(3):
+            connection.putrequest("POST", urlsplit(actions["verify"]["href"]).path)
+            connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders()
+            line = connection.sock
+            time.sleep(0.3)
+            connection.send(body)
+            verified = connection.getresponse()
+            assert verified.status == 200, verified.read()
+            verified.read()
+            connection.request("GET", "/healthz")
+            alive = connection.getresponse()
+            assert alive.status == 200 and connection.sock is line, "the connection was closed after the answer"
+            alive.read()
+    finally:
+        connection.close()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,16 +51,22 @@ def nginx(folder: Path, hub: Hub) -> Iterator[str]:
     )
     process = subprocess.Popen([str(program), "-c", str(folder / "nginx.conf"), "-p", str(folder)])
     try:
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "error.log").read_text()
+        deadline = time.monotonic() + 20
+        while not _listens(port):
+            assert process.poll() is None and time.monotonic() < deadline, (folder / "error.log").read_text()
+            time.sleep(0.05)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_a_file_comes_from_nginx_as_the_hub_described_it(make_hub: Callable[..., Hub], tmp_path: Path):
