@@ -14,6 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from compression_service.engine import graph, memo
 from compression_service.engine.calibration import activations
 from compression_service.engine.calibration.augment import Growing
+from compression_service.engine.measure.machine import has_vnni
 from compression_service.engine.memo import Memo
 
 SMALLEST_WEIGHT_ELEMENTS = 256  # below this the bookkeeping of a quantized tensor outweighs what it saves
@@ -25,14 +26,15 @@ Feed = dict[str, np.ndarray]
 class PassContext:
     """What a pass may use besides the model.
 
-    calibration: feeds of batch 1, input name → array, never the evaluation rows. vnni: whether the processor has
-    8-bit dot products (without them U8S8 saturates and 7 bits are used). work: a folder for temporary files.
+    calibration: feeds of batch 1, input name → array, never the evaluation rows. vnni: whether the processor which will
+    run the model has 8-bit dot products (without them U8S8 saturates and 7 bits are used); unless said, whether this one
+    has. work: a folder for temporary files.
     seconds_cap: after this a pass which tries several ways keeps the best so far.
     """
 
     calibration: list[Feed] = field(default_factory=list)
     seed: int = 0
-    vnni: bool = True
+    vnni: bool = field(default_factory=has_vnni)
     work: Path = field(default_factory=Path)
     seconds_cap: float = 60.0
     source: ModelProto | None = None  # what the recipe started from
