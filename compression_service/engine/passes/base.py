@@ -26,10 +26,10 @@ Feed = dict[str, np.ndarray]
 class PassContext:
     """What a pass may use besides the model.
 
-    calibration: feeds of batch 1, input name → array, never the evaluation rows. vnni: whether the processor which will
-    run the model has 8-bit dot products (without them U8S8 saturates and 7 bits are used); unless said, whether this one
-    has. work: a folder for temporary files.
-    seconds_cap: after this a pass which tries several ways keeps the best so far.
+    calibration: feeds of batch 1, input name → array, never the evaluation rows. vnni: whether the processor which
+    runs the model has 8-bit dot products (without them U8S8 saturates and 7 bits are used); unless said, whether
+    this one has. work: a folder for temporary files. seconds_cap: after this a pass which tries several ways keeps
+    the best so far.
     """
 
     calibration: list[Feed] = field(default_factory=list)
