@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from compression_service.engine import fidelity, graph, runner
+from compression_service.engine import fidelity, graph, memo, runner
 from compression_service.engine.calibration import generated, linked, roles
 from compression_service.engine.errors import RefusedError
 from compression_service.engine.memo import Memo
@@ -73,7 +73,7 @@ class Inputs:
             for feed in one.calibration:
                 for key, array in sorted(feed.items()):
                     hasher.update(f"{name}/{key}/{array.dtype}/{array.shape}".encode())
-                    hasher.update(np.ascontiguousarray(array).tobytes() if array.dtype != object else b"strings")
+                    hasher.update(memo.content(array))
         return hasher.hexdigest()
 
 

@@ -90,5 +90,10 @@ def of_feeds(feeds: Iterable[Feed]) -> str:
     for feed in feeds:
         for name, array in sorted(feed.items()):
             hasher.update(f"{name}/{array.dtype}/{array.shape}".encode())
-            hasher.update(repr(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array).data)
+            hasher.update(content(array))
     return hasher.hexdigest()
+
+
+def content(array: np.ndarray) -> bytes:
+    """What a digest takes in of an array: its bytes, of strings their words."""
+    return repr(array.tolist()).encode() if array.dtype == object else array.tobytes()

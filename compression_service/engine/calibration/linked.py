@@ -6,13 +6,13 @@ calibration.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from compression_service.engine import memo
 from compression_service.engine.calibration import augment, mapping, rows, sequences, texts
 from compression_service.engine.calibration.settings import Settings
 from compression_service.engine.calibration.settings import read as read_settings
@@ -208,10 +208,10 @@ def _limit(
 
 def _apart(calibration: list[Feed], evaluation: list[Feed], notes: list[str]) -> list[Feed]:
     """Calibration feeds without those which evaluate too, and without repetitions."""
-    seen = {digest(feed) for feed in evaluation}
+    seen = {memo.of_feeds([feed]) for feed in evaluation}
     kept = []
     for feed in calibration:
-        key = digest(feed)
+        key = memo.of_feeds([feed])
         if key not in seen:
             seen.add(key)
             kept.append(feed)
@@ -220,15 +220,6 @@ def _apart(calibration: list[Feed], evaluation: list[Feed], notes: list[str]) ->
     if len(kept) < len(calibration):
         notes.append(f"{len(calibration) - len(kept)} calibration inputs were left out, being there twice.")
     return kept
-
-
-def digest(feed: Feed) -> bytes:
-    """Of all that a feed holds."""
-    hasher = hashlib.sha256()
-    for name, array in sorted(feed.items()):
-        hasher.update(f"{name}/{array.dtype}/{array.shape}".encode())
-        hasher.update(str(array.tolist()).encode() if array.dtype == object else np.ascontiguousarray(array).tobytes())
-    return hasher.digest()
 
 
 def _takes_pairs_jointly(one: Component, config: dict[str, Any]) -> bool:

@@ -11,9 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from test_engine_media import wav
 
-from compression_service.engine import fidelity, inputs
+from compression_service.engine import fidelity, inputs, memo
 from compression_service.engine.calibration import rows, settings
-from compression_service.engine.calibration.linked import digest, split
+from compression_service.engine.calibration.linked import split
 from compression_service.engine.calibration.rows import Table
 
 RNG = np.random.default_rng(0)
@@ -39,7 +39,10 @@ def prepared(tmp_path, model, dataset, block=None, support=None):
 
 def apart(made):
     for one in made.components.values():
-        assert not {digest(feed) for feed in one.calibration} & {digest(feed) for feed in one.evaluation}
+        calibrating, judging = (
+            {memo.of_feeds([feed]) for feed in feeds} for feeds in (one.calibration, one.evaluation)
+        )
+        assert not calibrating & judging
 
 
 def test_folders_of_images_are_classes(tmp_path):
