@@ -82,13 +82,18 @@ def commit_request(hub: Hub) -> tuple[str, str, dict[str, str], bytes]:
     return "POST", f"/api/models/{REPO}/commit/main", NDJSON | bearer(hub.tokens["alice"]), body
 
 
-def lfs_request(hub: Hub) -> tuple[str, str, dict[str, str], bytes]:
-    data = random.Random("lfs").randbytes(400_000)
+def lfs_upload(hub: Hub, seed: str) -> tuple[bytes, dict[str, Any]]:
+    """Bytes which the repository does not hold, and the actions by which to send them."""
+    data = random.Random(seed).randbytes(400_000)
     wanted = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
     batch = {"operation": "upload", "transfers": ["basic"], "objects": [wanted]}
     answer = hub.call("POST", f"/{REPO}.git/info/lfs/objects/batch", batch, token=hub.tokens["alice"])
-    href = answer.json()["objects"][0]["actions"]["upload"]["href"]
-    return "PUT", urlsplit(href).path, {}, data
+    return data, answer.json()["objects"][0]["actions"]
+
+
+def lfs_request(hub: Hub) -> tuple[str, str, dict[str, str], bytes]:
+    data, actions = lfs_upload(hub, "lfs")
+    return "PUT", urlsplit(actions["upload"]["href"]).path, {}, data
 
 
 def xorb_parts() -> tuple[list[bytes], str, bytes]:
@@ -171,35 +176,6 @@ def held_xorb(hub: Hub) -> None:
     """The store holds the xorb of which the shards speak, before anything is compared."""
     method, path, headers, body = xorb_request(hub)
     assert hub.call(method, path, body, headers=headers).status == 200
-
-
-def test_a_body_which_comes_late_and_nobody_needs(hub: Hub) -> None:
-    """`verify` knows the answer before its body is there: the connection has to serve the next request all the same."""
-    data = random.Random("late").randbytes(1000)
-    wanted = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
-    batch = {"operation": "upload", "transfers": ["basic"], "objects": [wanted]}
-    answer = hub.call("POST", f"/{REPO}.git/info/lfs/objects/batch", batch, token=hub.tokens["alice"])
-    actions = answer.json()["objects"][0]["actions"]
-    assert hub.call("PUT", urlsplit(actions["upload"]["href"]).path, data).status == 200
-    body = json.dumps(wanted).encode()
-    connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=30)
-    try:
-        for _ in range(3):
-            connection.putrequest("POST", urlsplit(actions["verify"]["href"]).path)
-            connection.putheader("Content-Length", str(len(body)))
-            connection.endheaders()
-            line = connection.sock
-            time.sleep(0.3)
-            connection.send(body)
-            verified = connection.getresponse()
-            assert verified.status == 200, verified.read()
-            verified.read()
-            connection.request("GET", "/healthz")
-            alive = connection.getresponse()
-            assert alive.status == 200 and connection.sock is line, "the connection was closed after the answer"
-            alive.read()
-    finally:
-        connection.close()
 
 
 @pytest.mark.parametrize(
@@ -299,6 +275,31 @@ def test_a_refusal_arrives_while_the_body_is_sent(hub: Hub, nothing_changes: Non
     path, _ = cas(hub)
     answer = hub.call("POST", f"{path}/v1/xorbs/default/{'0' * 64}", body + body, headers=bearer("xet_forged"))
     assert answer.status == 401, answer
+
+
+def test_a_body_which_comes_late_and_nobody_needs(hub: Hub) -> None:
+    """`verify` knows the answer before its body is there: the connection has to serve the next request all the same."""
+    data, actions = lfs_upload(hub, "late")
+    assert hub.call("PUT", urlsplit(actions["upload"]["href"]).path, data).status == 200
+    body = b"{}"
+    connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=30)
+    try:
+        for _ in range(3):
+            connection.putrequest("POST", urlsplit(actions["verify"]["href"]).path)
+            connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders()
+            line = connection.sock
+            time.sleep(0.3)
+            connection.send(body)
+            verified = connection.getresponse()
+            assert verified.status == 200, verified.read()
+            verified.read()
+            connection.request("GET", "/healthz")
+            alive = connection.getresponse()
+            assert alive.status == 200 and connection.sock is line, "the connection was closed after the answer"
+            alive.read()
+    finally:
+        connection.close()
 
 
 @pytest.mark.parametrize(
