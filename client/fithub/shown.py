@@ -81,8 +81,10 @@ def records(taken: dict[str, Any]) -> str:
             rows.append((one["variant"], str(one["threads"]), one["error"], "", "", "", "", ""))
             continue
         within = one["ran_within"]["bytes"] if one.get("ran_within") else None
+        latency = one["latency_ms"]
+        reach = f" ({_ms(latency['p90_low'])} to {_ms(latency['p90_high'])})" if latency.get("p90_high") else ""
         rows.append((
-            one["variant"], str(one["threads"]), _ms(one["latency_ms"]["p50"]), _ms(one["latency_ms"]["p90"]),
+            one["variant"], str(one["threads"]), _ms(latency["p50"]), _ms(latency["p90"]) + reach,
             _number(one["ratio_to_source"]["p50"], "{:.2f}"), _bytes(one["peak_memory_bytes"]), _bytes(within),
             one["noise"] or "no",
         ))  # fmt: skip

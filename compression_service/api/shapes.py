@@ -30,6 +30,8 @@ class Latency(s.Serializer):
     min = s.FloatField(allow_null=True)
     p50 = s.FloatField(allow_null=True)
     p90 = s.FloatField(allow_null=True, help_text="budgets are checked against this one")
+    p90_low = s.FloatField(allow_null=True, help_text="the p90 of the quietest slices of the session")
+    p90_high = s.FloatField(allow_null=True, help_text="the p90 of its busiest slices: how far the p90 may move")
     p95 = s.FloatField(allow_null=True)
     p99 = s.FloatField(allow_null=True)
     mean = s.FloatField(allow_null=True)

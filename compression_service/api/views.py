@@ -215,6 +215,7 @@ def _without_layers(entry: dict[str, Any]) -> dict[str, Any]:
 def footprint_json(row: Footprint, variant: Variant) -> dict[str, Any]:
     latency = row.record.get("latency_ms") or {}
     energy_mj, energy_method = energy_of(row.record, row.device)
+    percentiles = ("min", "p50", "p90", "p90_low", "p90_high", "p95", "p99", "mean", "stdev", "count")
     kept: tuple[str, ...] = (
         "ratio_to_source",
         "noise",
@@ -241,7 +242,7 @@ def footprint_json(row: Footprint, variant: Variant) -> dict[str, Any]:
         "anonymous_bytes": row.record.get("anonymous_bytes"),
         "file_backed_bytes": row.record.get("file_backed_bytes"),
         "load_ms": {"cold": row.load_cold_ms, "warm": row.load_warm_ms},
-        "latency_ms": {key: latency.get(key) for key in ("min", "p50", "p90", "p95", "p99", "mean", "stdev", "count")},
+        "latency_ms": {key: latency.get(key) for key in percentiles},
         "throughput_per_s": row.throughput_per_s,
         "fidelity": variant.fidelity,
         "fidelity_metric": variant.fidelity_metric or None,

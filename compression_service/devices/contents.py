@@ -72,6 +72,9 @@ def _impossible_latency(latency: dict[str, Any], samples: list[float], throughpu
     count = latency.get("count", len(samples))
     if ordered != sorted(ordered) or ordered[0] <= 0 or latency.get("min", 0) > min(samples) * ROUNDED_UP:
         return "latency_ms holds percentiles which are not in order"
+    reach = [latency[key] for key in ("p90_low", "p90", "p90_high") if key in latency]
+    if reach != sorted(reach):
+        return "latency_ms holds a p90 which lies outside of its range"
     if not isinstance(count, int) or count < len(samples) or count * latency.get("p50", 0) > LONGEST_MS:
         return "latency_ms.count is not how many runs there were"
     if any(key in latency and count < runs for key, runs in RUNS_FOR.items()):

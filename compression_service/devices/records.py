@@ -14,7 +14,7 @@ from compression_service.devices import contents, profiles
 MOST_RECORDS = 64  # of one sending
 MOST_SAMPLES = 2000  # the harness keeps no more of a record
 LEAST_SAMPLES = 64  # for a p90 (measuring.md §1.4)
-HARNESSES = ("4", "5")  # whose records are understood; the newest is the one of this hub's client
+HARNESSES = ("4", "5", "6")  # whose records are understood; the newest is the one of this hub's client
 OLDEST = timedelta(days=30)
 CLOCKS_APART = timedelta(minutes=10)
 FASTEST_MS = 1e-4  # an empty session takes longer than 100 ns on anything

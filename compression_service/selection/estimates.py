@@ -280,9 +280,10 @@ def estimated_by_sibling(
 
 def _carried_over(there: Figures, device: str, p90_ms: float | None, here: Speeds | None) -> Figures:
     return replace(
-        there, device=device, trust="estimated", noisy=False, stale=False, p90_ms=p90_ms, p50_ms=None, cpu_ms=None,
-        load_warm_ms=None, throughput_per_s=_throughput_per_s(p90_ms, here), energy_mj=None, energy_method=None,
-        ran_within_bytes=None, estimated_from=there.device, measured_at=None,
+        there, device=device, trust="estimated", noisy=False, stale=False, p90_ms=p90_ms, p90_low_ms=None,
+        p90_high_ms=None, p50_ms=None, cpu_ms=None, load_warm_ms=None, energy_mj=None, energy_method=None,
+        throughput_per_s=_throughput_per_s(p90_ms, here), ran_within_bytes=None, estimated_from=there.device,
+        measured_at=None,
     )  # fmt: skip
 
 

@@ -141,6 +141,7 @@ def _candidate(variant: Variant) -> Candidate:
 
 def _figures(variant: Variant, row: Footprint) -> Figures:
     energy_mj, energy_method = energy_of(row.record, row.device)
+    latency_ms = row.record.get("latency_ms") or {}
     return Figures(
         device=row.device.name,
         threads=row.threads,
@@ -153,6 +154,8 @@ def _figures(variant: Variant, row: Footprint) -> Figures:
         size_bytes=row.size_bytes,
         peak_memory_bytes=row.peak_memory_bytes,
         p90_ms=row.p90_ms,
+        p90_low_ms=latency_ms.get("p90_low"),
+        p90_high_ms=latency_ms.get("p90_high"),
         p50_ms=row.p50_ms,
         cpu_ms=row.record.get("cpu_ms"),
         load_warm_ms=row.load_warm_ms,

@@ -205,6 +205,8 @@ def changed(path, value):
         (changed(["records", 0, "peak_memory_bytes"], 100), "not possible"),
         (changed(["records", 0, "baseline_memory_bytes"], 200 * MB), "more memory"),
         (changed(["records", 0, "cpu_ms"], 0), "processor time"),
+        (changed(["records", 0, "latency_ms", "p90_low"], 1e6), "outside of its range"),
+        (changed(["records", 0, "latency_ms", "p90_high"], 1e-6), "outside of its range"),
         (changed(["records", 0, "cpu_ms"], 1000.0), "processor time"),
         (changed(["records", 0, "cpu_ms"], "1"), "processor time"),
         (changed(["records", 0, "energy"], {"mj": -1.0, "method": "rapl"}), "energy"),

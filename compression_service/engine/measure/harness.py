@@ -2,9 +2,11 @@
 
 A process of its own which imports numpy and onnxruntime and nothing else, since the runtime never gives memory back.
 TASK: {"components": [{"path", "inputs": npz, "carry", "session_options"}], "files": [to drop from the page cache],
-"empty_model", "threads", "cpus": [numbers], "limit_bytes": of the address space or null, "seconds", "least_runs",
-"seconds_cap", "cold": bool, "shift_bytes": how far to move what is allocated later, or null,
+"empty_model", "threads", "cpus": [numbers], "limit_bytes": of the address space or null, "cold": bool,
+"shift_bytes": how far to move what is allocated later, or null,
 "warmup": {"seconds", "runs", "seconds_cap", "window_runs", "difference"}}. Times in ms, memory in bytes.
+Loaded and warmed up it says `ready`, the ms of a run and its peak, and waits. Each line that it is sent is a slice of
+so many seconds of timed runs, answered by `runs seconds`; the end of its input ends the window: RESULT is written.
 """
 
 import json
@@ -21,6 +23,8 @@ def main(task_path: str, result_path: str) -> None:
     """Measure and write the result; any exception ends the process with a traceback."""
     with open(task_path, encoding="utf-8") as file:
         task = json.load(file)
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)  # what a library prints is no answer
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when onnxruntime is imported
     if task["cpus"]:
         os.sched_setaffinity(0, task["cpus"])
@@ -66,37 +70,18 @@ def main(task_path: str, result_path: str) -> None:
     pipeline = _Pipeline(sessions, task["components"], feeds)
     warmup = _warm_up(pipeline, task["warmup"])
     warmed = memory()  # the peak is taken here: later only the list of samples grows
-    idle_watts = idle_watts_of_packages()
-    cpu_before, wait_before, throttled_before = _cpu_times(), _waited_ns(), throttled_ns()
-    elapsed_before = time.perf_counter_ns()
-    own_before, joules_before = time.process_time_ns(), joules()
-    samples = _measure(pipeline, task)
-    joules_after, own_ns = joules(), time.process_time_ns() - own_before
-    elapsed_ns = time.perf_counter_ns() - elapsed_before
-    cpu_after, waited_ns = _cpu_times(), _waited_ns() - wait_before
-    throttled = throttled_ns() - throttled_before
-    energy = None
-    if joules_before is not None and joules_after is not None and idle_watts is not None:
-        spent = joules_after - joules_before
-        energy = {"joules": spent, "idle_watts": idle_watts, "seconds": elapsed_ns / 1e9} if spent >= 0 else None
+    timed = _Timed(pipeline, idle_watts_of_packages())
+    print("ready", warmup.pop("run_ms"), warmed["peak"] or 0, file=answers, flush=True)
+    for line in sys.stdin:
+        print(*timed.slice(float(line)), file=answers, flush=True)
     ended = memory()
     result = {
         "load_ms": load_ms,
         "load_kind": "cold" if dropped else "warm",
         "cold_impossible": why_not,
-        "samples_ms": [round(sample, 6) for sample in samples],
-        "seconds": elapsed_ns / 1e9,
-        "cpu_ms": own_ns / 1e6,
-        "energy": energy,
+        **timed.result(max(1, len(task["cpus"]))),
         "warmup": warmup,
         "memory": {"baseline": baseline, "loaded": loaded, "warmed": warmed, "end": ended},
-        "noise": {
-            "steal_share": _share(cpu_before, cpu_after, 7),
-            "load_average": os.getloadavg()[0],
-            # A quota belongs to the device: who waits for the next period does not wait for others.
-            "waited_share": max(0, waited_ns - throttled) / max(1, elapsed_ns) / max(1, len(task["cpus"])),
-            "throttled_share": throttled / max(1, elapsed_ns) / max(1, len(task["cpus"])),
-        },
         "session_options": {
             "intra_op_num_threads": task["threads"],
             "inter_op_num_threads": 1,
@@ -158,18 +143,81 @@ def _warm_up(pipeline, wanted):
         stable = abs(last - before) <= wanted["difference"] * before
         if stable:
             break
-    return {"runs": len(times), "seconds": time.perf_counter() - began, "stable": stable}
+    run_ms = _median(times[-max(wanted["window_runs"], len(times) // 4) :])
+    return {"runs": len(times), "seconds": time.perf_counter() - began, "stable": stable, "run_ms": run_ms}
 
 
-def _measure(pipeline, task):
-    samples, began = numbers("f"), time.perf_counter()
-    while True:
-        samples.append(_timed(pipeline, len(samples)))
-        seconds = time.perf_counter() - began
-        if seconds >= task["seconds_cap"]:
-            return samples
-        if seconds >= task["seconds"] and len(samples) >= task["least_runs"]:
-            return samples
+REWARM_S = 0.02  # what ran between two slices took the caches: so long runs are not timed, and one at least
+SLOW_S = 0.5  # runs which are longer do not feel it
+
+
+class _Timed:
+    """The timed runs of a window, a slice at a time; what the machine did meanwhile counts in slices only."""
+
+    def __init__(self, pipeline, idle_watts):
+        self.pipeline, self.idle_watts = pipeline, idle_watts
+        self.samples, self.slices, self.ran = numbers("f"), [], 0
+        self.elapsed_ns = self.own_ns = self.waited_ns = self.throttled_ns = 0
+        self.cpu_times: list[int] = []
+        self.joules: float | None = 0.0
+        self.last_ms = 0.0
+
+    def slice(self, seconds):
+        """(runs, seconds) of a slice: at least one run, and as many as begin within the seconds."""
+        if self.last_ms < SLOW_S * 1000:
+            began = time.perf_counter()
+            while True:
+                self._run()
+                if time.perf_counter() - began >= REWARM_S:
+                    break
+        runs = len(self.samples)
+        cpu_before, wait_before, throttled_before = _cpu_times(), _waited_ns(), throttled_ns()
+        joules_before, own_before, elapsed_before = joules(), time.process_time_ns(), time.perf_counter_ns()
+        end_ns = elapsed_before + seconds * 1e9
+        while True:
+            self.samples.append(self._run())
+            if time.perf_counter_ns() >= end_ns:
+                break
+        elapsed_ns = time.perf_counter_ns() - elapsed_before
+        self.elapsed_ns += elapsed_ns
+        self.own_ns += time.process_time_ns() - own_before
+        joules_after = joules()
+        if self.joules is None or joules_before is None or joules_after is None or joules_after < joules_before:
+            self.joules = None
+        else:
+            self.joules += joules_after - joules_before
+        self.waited_ns += _waited_ns() - wait_before
+        self.throttled_ns += throttled_ns() - throttled_before
+        spent = [after - before for before, after in zip(cpu_before, _cpu_times(), strict=False)]
+        self.cpu_times = [a + b for a, b in zip(self.cpu_times, spent, strict=True)] if self.cpu_times else spent
+        self.slices.append(len(self.samples) - runs)
+        return self.slices[-1], elapsed_ns / 1e9
+
+    def _run(self):
+        self.last_ms = _timed(self.pipeline, self.ran)
+        self.ran += 1
+        return self.last_ms
+
+    def result(self, processors):
+        """The part of the window's result which is about its slices; on so many processors it was allowed to run."""
+        seconds, elapsed_ns = self.elapsed_ns / 1e9, max(1, self.elapsed_ns) * processors
+        energy = None
+        if self.joules is not None and self.idle_watts is not None and self.elapsed_ns:
+            energy = {"joules": self.joules, "idle_watts": self.idle_watts, "seconds": seconds}
+        return {
+            "samples_ms": [round(sample, 6) for sample in self.samples],
+            "slices": self.slices,
+            "seconds": seconds,
+            "cpu_ms": self.own_ns / 1e6,
+            "energy": energy,
+            "noise": {
+                "steal_share": _share(self.cpu_times, 7),
+                "load_average": os.getloadavg()[0],
+                # A quota belongs to the device: who waits for the next period does not wait for others.
+                "waited_share": max(0, self.waited_ns - self.throttled_ns) / elapsed_ns,
+                "throttled_share": self.throttled_ns / elapsed_ns,
+            },
+        }
 
 
 def _median(values):
@@ -231,12 +279,12 @@ def _cpu_times():
         return []
 
 
-def _share(before, after, field):
+def _share(spent, field):
     """The part of all processor time that one field of /proc/stat took; None when it cannot be read."""
-    if len(before) <= field or len(after) <= field:
+    if len(spent) <= field:
         return None
-    total = sum(after[:8]) - sum(before[:8])
-    return (after[field] - before[field]) / total if total > 0 else 0.0
+    total = sum(spent[:8])
+    return spent[field] / total if total > 0 else 0.0
 
 
 POWERCAP = "/sys/class/powercap"

@@ -13,6 +13,7 @@ SHOWN_FLAGS = (
     "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve",
 )  # fmt: skip
 CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+MEMORY = Path("/proc/meminfo")
 OF_A_CLASS = ("architecture", "processor", "cores")  # the same on all machines of one class
 DOT_PRODUCT_FLAGS = {"avx512_vnni", "avx_vnni", "asimddp", "i8mm", "amx_int8"}
 
@@ -92,6 +93,22 @@ def memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError):
         return None
+
+
+def available_bytes() -> int | None:
+    """Memory which may still be taken, by the machine and by this process's cgroup; None where nobody says."""
+    found = [
+        int(words[1]) * 1024 for line in _read(MEMORY).splitlines() if (words := line.split())[0] == "MemAvailable:"
+    ]
+    most, now = _read(CGROUPS / "memory.max"), _read(CGROUPS / "memory.current")
+    if most.isdecimal() and now.isdecimal():
+        given_back = [
+            int(value)
+            for key, value in map(str.split, _read(CGROUPS / "memory.stat").splitlines())
+            if key == "inactive_file"
+        ]
+        found.append(max(0, int(most) - int(now) + sum(given_back)))
+    return min(found, default=None)
 
 
 def container_limits() -> dict[str, str]:

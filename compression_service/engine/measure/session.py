@@ -1,7 +1,8 @@
-"""A measuring session: the source first and last, variants interleaved A B C … C B A, each window a fresh process.
+"""A measuring session: the source and its variants in turn, A B C … C B A, each window a fresh process.
 
-measuring.md §1 rules 1–6 and 10: every variant gets two windows, the first loads cold and the second warm; a drifting
-or disturbed session is redone once and marked noisy when it stays so. Last, each variant runs once under a limit.
+measuring.md §1 rules 1–6 and 10: every variant gets two windows, the first loads cold and the second warm. The windows
+of one turn are open together, as far as memory allows, and run slices one after the other (windows.py). A drifting or
+disturbed session is redone once and marked noisy when it stays so. Last, each variant runs once under a limit.
 Where buffers lie in their pages may double a latency (Mytkowicz et al. 2009): each window has a layout of its own, and
 where two windows disagree, more are taken and the odd ones set aside.
 The folder is shared with the light client (docs/decisions/0014): it imports numpy and nothing of the engine.
@@ -11,23 +12,23 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import machine, statistics
+from . import machine, statistics, windows
+from .windows import Wanted, Window, WindowError
 
 Progress = Callable[[float, str], None]
 SOURCE = "onnx"
-HARNESS_VERSION = "5"
+HARNESS_VERSION = "6"
 DRIFT_LIMIT = 0.05
 STEAL_LIMIT = 0.01
 WAIT_LIMIT = 0.05
-PATIENCE_S = 120.0  # beyond a window's own cap: to load the model, and to end the inference under way
 ODD_LAYOUT = 0.1  # a window whose median is so far from that of all windows had an unlucky layout of memory
+NEEDED_BYTES, NEEDED_FOLD = 128 * 1024 * 1024, 4  # a process, and what a model may take for each byte of its files
 MORE_WINDOWS = 3
 SHIFT_SPAN_BYTES = 64 * 1024
 SHIFT_STEP_BYTES = 592  # windows lie this far apart: no multiple of a cache line's power of two comes back soon
@@ -66,6 +67,11 @@ class Subject:
     @property
     def size_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.all_files)
+
+    @property
+    def most_bytes(self) -> int:
+        """Memory which a window of it may take, as far as its files tell."""
+        return NEEDED_BYTES + NEEDED_FOLD * sum(path.stat().st_size for path in self.model_files)
 
 
 def take(
@@ -113,7 +119,7 @@ class _Session:
         self.seconds = seconds
         # Per window: half of the seconds, and up to three times that while the runs for p99 are not there.
         self.window_cap = (seconds_cap or 3 * seconds) / 2
-        self.number = 0
+        self.number = self.turns = 0
         self.empty_model = work / "empty.onnx"
         self.empty_model.write_bytes(EMPTY_MODEL)
 
@@ -135,51 +141,49 @@ class _Session:
         return {**drift, "redone": redone}
 
     def _pass(self, source: Subject, variants: list[Subject], threads: int, progress: Progress) -> dict[str, Any]:
-        order = [
-            (source, True),
-            *((v, True) for v in variants),
-            *((v, False) for v in reversed(variants)),
-            (source, False),
-        ]
-        for subject, first in order:
-            if first:
-                subject.windows = []
-        for done, (subject, cold) in enumerate(order):
-            progress(done / len(order), f"Measuring {subject.name} with {threads} thread{'s' if threads > 1 else ''}")
-            if subject.error:
-                continue
-            window = self.window(subject, threads, cold)
-            if isinstance(window, str):
-                subject.error = window
-            else:
-                subject.windows.append(window)
-        if source.error:
-            raise SessionError(f"The source model cannot be measured: {source.error}")
-        for subject in variants:
-            if not subject.error:
-                self._set_odd_aside(subject, threads)
-        first, last = (statistics.latency(window["samples_ms"])["p50"] for window in source.windows)
+        for subject in (source, *variants):
+            subject.windows = []
+        running = [subject for subject in variants if not subject.error]
+        self._turn(source, running, threads, True, lambda done, message: progress(done / 2, message))
+        self._turn(source, running[::-1], threads, False, lambda done, message: progress(0.5 + done / 2, message))
+        odd = [one for one in running if not one.error and _mark_odd(one.windows, source.windows)]
+        for _ in range(MORE_WINDOWS if odd else 0):
+            self._turn(source, odd, threads, False, lambda _done, message: progress(1.0, message))
+        for subject in odd:
+            _mark_odd(subject.windows, source.windows)
+        first, last = (_p50_ms(window) for window in source.windows[:2])
         change = last / first - 1
         return {"first_p50_ms": first, "last_p50_ms": last, "change": change, "noisy": abs(change) > DRIFT_LIMIT}
 
-    def _set_odd_aside(self, subject: Subject, threads: int) -> None:
-        """Where a variant's windows disagree, take more of them; those far from the median do not count."""
-        if not _mark_odd(subject.windows):
-            return
-        for _ in range(MORE_WINDOWS):
-            window = self.window(subject, threads, cold=False)
-            if isinstance(window, str):
-                subject.error = window
-                return
-            subject.windows.append(window)
-        _mark_odd(subject.windows)
+    def _turn(self, source: Subject, variants: list[Subject], threads: int, cold: bool, progress: Progress) -> None:
+        """One more window of the source and of each variant; the cold ones are the first."""
+        subjects = {subject.name: subject for subject in (source, *variants) if not subject.error}
+        started: list[str] = []
+
+        def started_one(name: str) -> None:
+            started.append(name)
+            words = f"Measuring {name} with {threads} thread{'s' if threads > 1 else ''}"
+            progress(min(1.0, len(started) / len(subjects)), words)
+
+        wanted = [
+            Wanted(one.name, partial(self._start, one, threads, cold), one.most_bytes) for one in subjects.values()
+        ]
+        for name, found in windows.take(wanted[0], wanted[1:], started_one, yardstick_last=not cold).items():
+            subject = subjects[name]
+            if isinstance(found, WindowError):
+                subject.error = str(found)
+            else:
+                subject.windows.append(found | {"turn": self.turns})
+        self.turns += 1
+        if source.error:
+            raise SessionError(f"The source model cannot be measured: {source.error}")
 
     def _disturbance(
         self, source: Subject, variants: list[Subject], drift: dict[str, Any], kept: dict[str, Any] | None = None
     ) -> float:
         """How disturbed a pass was: the share of its windows with a sign of noise, drift counting like all of them."""
-        windows = [w for s in (source, *variants) for w in (kept[s.name] if kept else s.windows)]
-        return float(drift["noisy"]) + sum(bool(_window_noise(w)) for w in windows) / max(1, len(windows))
+        taken = [w for s in (source, *variants) for w in (kept[s.name] if kept else s.windows)]
+        return float(drift["noisy"]) + sum(bool(_window_noise(w)) for w in taken) / max(1, len(taken))
 
     def noise_of(self, subject: Subject, drift: dict[str, Any]) -> str:
         """Why the figures of a subject are noisy, "" when they are not."""
@@ -202,12 +206,14 @@ class _Session:
     def window(
         self, subject: Subject, threads: int, cold: bool, limit_bytes: int | None = None
     ) -> dict[str, Any] | str:
-        """One fresh process; its result, or a sentence when it failed. Under a limit it runs a few times only."""
+        """One window by itself; its result, or a sentence when it failed. Under a limit it runs a few times only."""
+        wanted = Wanted(subject.name, partial(self._start, subject, threads, cold, limit_bytes), 0)
+        found = windows.take(wanted, [], lambda _name: None)[subject.name]
+        return str(found) if isinstance(found, WindowError) else found
+
+    def _start(self, subject: Subject, threads: int, cold: bool, limit_bytes: int | None = None) -> Window:
+        """A fresh process, loaded and warm. Raises WindowError."""
         self.number += 1
-        task_path, result_path = (
-            self.work / f"window-{self.number}.json",
-            self.work / f"window-{self.number}.result.json",
-        )
         short = min(1.0, self.seconds / 2)
         components = [
             {"path": str(path), "inputs": str(self.work / f"feeds-{i}.npz"),
@@ -218,40 +224,33 @@ class _Session:
         task: dict[str, Any] = {
             "components": components, "files": [str(path) for path in subject.model_files], "cold": cold,
             "empty_model": str(self.empty_model), "threads": threads, "cpus": _first_cpus(threads),
-            "seconds": self.seconds / 2, "least_runs": -(-statistics.RUNS_FOR["p99"] // 2),
-            "seconds_cap": max(self.seconds / 2, self.window_cap),
             "warmup": {"runs": 10, "seconds": short, "seconds_cap": max(5 * short, 0.5),
                        "window_runs": 5, "difference": 0.03},
             "limit_bytes": limit_bytes, "shift_bytes": self.number * SHIFT_STEP_BYTES % SHIFT_SPAN_BYTES,
         }  # fmt: skip
+        path = self.work / f"window-{self.number}.json"
         if limit_bytes is not None:
-            task |= {"seconds": 0.0, "least_runs": 2, "seconds_cap": 0.0}
             task["warmup"] = {"runs": 2, "seconds": 0.0, "seconds_cap": 0.0, "window_runs": 1, "difference": 1.0}
-        task_path.write_text(json.dumps(task), encoding="utf-8")
-        patience_s = task["seconds_cap"] + task["warmup"]["seconds_cap"] + PATIENCE_S
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", f"{__package__}.harness", str(task_path), str(result_path)],
-                capture_output=True, text=True, check=False, errors="replace", timeout=patience_s,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return f"It had not ended after {patience_s:g} s and was stopped."
-        if done.returncode < 0:
-            return f"The process which ran it was ended by signal {-done.returncode}."
-        if done.returncode or not result_path.is_file():
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            return f"It does not run: {lines[-1][:200] if lines else 'no message'}"
-        window: dict[str, Any] = json.loads(result_path.read_text(encoding="utf-8"))
-        return window
+            return Window(task, path, seconds=0.0, least_runs=2, seconds_cap=0.0)
+        least_runs = -(-statistics.RUNS_FOR["p99"] // 2)
+        return Window(task, path, seconds=self.seconds / 2, least_runs=least_runs, seconds_cap=self.window_cap)
 
 
-def _mark_odd(windows: list[dict[str, Any]]) -> bool:
-    """Set "odd" on windows whose median latency is not near the (lower) median of all; whether there are any."""
-    medians = [statistics.latency(window["samples_ms"])["p50"] for window in windows]
-    middle = sorted(medians)[(len(medians) - 1) // 2]
-    for window, p50 in zip(windows, medians, strict=True):
-        window["odd"] = abs(p50 / middle - 1) > ODD_LAYOUT
+def _mark_odd(windows: list[dict[str, Any]], of_source: list[dict[str, Any]]) -> bool:
+    """Set "odd" on windows whose median latency is not near the (lower) median of all; whether there are any.
+
+    It is held against that of the source's window of the same turn, for what both have in common is no layout.
+    """
+    beside = {window["turn"]: _p50_ms(window) for window in of_source}
+    ratios = [_p50_ms(window) / beside[window["turn"]] for window in windows]
+    middle = sorted(ratios)[(len(ratios) - 1) // 2]
+    for window, found in zip(windows, ratios, strict=True):
+        window["odd"] = abs(found / middle - 1) > ODD_LAYOUT
     return any(window["odd"] for window in windows)
+
+
+def _p50_ms(window: dict[str, Any]) -> float:
+    return float(statistics.latency(window["samples_ms"])["p50"])
 
 
 def _first_cpus(threads: int) -> list[int]:
@@ -302,6 +301,7 @@ def _figures(subject: Subject) -> dict[str, Any]:
     timed = [window for window in windows if not window.get("odd")]
     samples = [sample for window in timed for sample in window["samples_ms"]]
     latency = statistics.latency(samples)
+    latency |= statistics.p90_range(samples, [count for window in timed for count in window["slices"]])
     loads = {kind: [w["load_ms"] for w in windows if w["load_kind"] == kind] for kind in ("cold", "warm")}
     ends = [window["memory"] for window in windows]
     peak = _largest(memory["warmed"]["peak"] for memory in ends)

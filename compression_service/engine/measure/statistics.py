@@ -9,6 +9,8 @@ import numpy as np
 # Runs which a percentile needs at 99 % confidence (MLPerf's rule; measuring.md §1 rule 4).
 RUNS_FOR = {"p90": 64, "p95": 130, "p99": 662}
 SAMPLES_KEPT = 2000
+LEAST_OF_A_PART, LEAST_PARTS = 10, 6
+QUIET, BUSY = 5, 95  # percentiles of the parts' p90
 
 
 def latency(samples_ms: list[float]) -> dict[str, Any]:
@@ -21,6 +23,24 @@ def latency(samples_ms: list[float]) -> dict[str, Any]:
     found["stdev"] = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     found["count"] = len(values)
     return found
+
+
+def p90_range(samples_ms: list[float], slices: list[int]) -> dict[str, float | None]:
+    """{"p90_low", "p90_high"} in ms: within which the p90 moved from slice to slice, but for the 5 % at either end.
+
+    `slices` are numbers of samples. A neighbour on the machine, or its clock, moves the p90 of a tenth of a second much
+    further than that of the whole: a machine which was quiet all the time has a narrow range. Null with too few runs.
+    """
+    values, parts, held = np.asarray(samples_ms, np.float64), list[float](), np.zeros(0)
+    for part in np.split(values, np.cumsum(slices)[:-1]):
+        held = np.concatenate([held, part])
+        if len(held) >= LEAST_OF_A_PART:
+            parts.append(float(np.percentile(held, 90)))
+            held = np.zeros(0)
+    if len(parts) < LEAST_PARTS:
+        return {"p90_low": None, "p90_high": None}
+    p90, (low, high) = np.percentile(values, 90), np.percentile(parts, (QUIET, BUSY))
+    return {"p90_low": float(min(p90, low)), "p90_high": float(max(p90, high))}
 
 
 def thinned(samples_ms: list[float]) -> list[float]:

@@ -259,7 +259,7 @@ def test_the_runner_reads_what_is_saved(tmp_path):
 def window(p50_ms: float, kind: str = "warm") -> dict:
     point = {"peak": 5, "baseline": {"peak": 3}, "anonymous": 1, "file_backed": 1}
     return {
-        "samples_ms": [p50_ms] * 40, "load_ms": 2.0, "load_kind": kind, "cold_impossible": "", "seconds": 1.0, "cpu_ms": 40 * p50_ms,
+        "samples_ms": [p50_ms] * 40, "slices": [40], "load_ms": 2.0, "load_kind": kind, "cold_impossible": "", "seconds": 1.0, "cpu_ms": 40 * p50_ms,
         "energy": None, "memory": dict.fromkeys(("baseline", "loaded", "warmed", "end"), point), "noise": {},
         "warmup": {"runs": 10, "seconds": 1.0, "stable": True}, "session_options": {"providers": ["CPUExecutionProvider"]},
     }  # fmt: skip
@@ -273,19 +273,38 @@ def test_every_window_has_a_layout_of_memory_of_its_own(tmp_path, subject, monke
     assert len(set(shifts)) == 3
 
 
+def session_of(tmp_path, subject, monkeypatch, *p50_ms: tuple[float, float]):
+    """A session whose turns bring windows of the source and of one variant with these medians."""
+    variant = session.Subject("v", tmp_path, subject.components, [], subject.model_files)
+    run, more = session._Session(tmp_path, 0.2, None), iter(p50_ms)
+
+    def take(yardstick, others, started, *, yardstick_last):
+        of_source, own = next(more)
+        kind = "warm" if yardstick_last else "cold"
+        return {yardstick.name: window(of_source, kind)} | {one.name: window(own, kind) for one in others}
+
+    monkeypatch.setattr(session.windows, "take", take)
+    monkeypatch.setattr(session, "_window_noise", lambda _window: [])
+    return run.run(subject, [variant], 1, lambda _done, _message: None), variant, more
+
+
 def test_windows_with_an_unlucky_layout_are_set_aside_and_said(tmp_path, subject, monkeypatch):
-    run, more = session._Session(tmp_path, 0.2, None), iter([window(1.0), window(1.02), window(1.9)])
-    monkeypatch.setattr(run, "window", lambda *_args, **_more: next(more))
-    subject.windows = [window(1.8, "cold"), window(1.01)]
-    run._set_odd_aside(subject, 1)
-    found = session._figures(subject)
-    assert found["windows"] == {"count": 5, "odd": 2}
+    turns = [(1.0, 1.8), (1.0, 1.01), (1.0, 1.0), (1.0, 1.02), (1.0, 1.9)]
+    drift, variant, _ = session_of(tmp_path, subject, monkeypatch, *turns)
+    found = session._figures(variant)
+    assert found["windows"] == {"count": 5, "odd": 2} and not drift["redone"]
     assert found["latency_ms"]["p90"] < 1.1 and found["load_ms"]["cold"] == 2.0
 
 
 def test_windows_which_agree_are_left_alone(tmp_path, subject, monkeypatch):
-    run = session._Session(tmp_path, 0.2, None)
-    monkeypatch.setattr(run, "window", lambda *_args, **_more: pytest.fail("no more windows are needed"))
-    subject.windows = [window(1.0), window(1.05)]
-    run._set_odd_aside(subject, 1)
-    assert session._figures(subject)["windows"] == {"count": 2, "odd": 0}
+    _, variant, more = session_of(tmp_path, subject, monkeypatch, (1.0, 1.0), (1.0, 1.05), (9.0, 9.0))
+    assert session._figures(variant)["windows"] == {"count": 2, "odd": 0}
+    assert next(more) == (9.0, 9.0), "no more windows are needed"
+
+
+def test_what_slows_the_source_too_is_no_layout(tmp_path, subject, monkeypatch):
+    """Both took half as long again, so the session is taken once more; then both are as they were."""
+    turns = [(1.0, 2.0), (1.5, 3.0), (1.0, 2.0), (1.02, 2.04)]
+    drift, variant, _ = session_of(tmp_path, subject, monkeypatch, *turns)
+    assert drift["redone"] and not drift["noisy"]
+    assert session._figures(variant)["windows"] == {"count": 2, "odd": 0}

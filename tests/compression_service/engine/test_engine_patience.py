@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from compression_service.engine import inputs, runner, sayings
 from compression_service.engine.errors import RefusedError
-from compression_service.engine.measure import session
+from compression_service.engine.measure import session, windows
 
 
 def endless():
@@ -34,7 +34,7 @@ def endless():
 @pytest.fixture
 def short_patience(monkeypatch):
     monkeypatch.setattr(runner, "PATIENCE_S", 2.0)
-    monkeypatch.setattr(session, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(windows, "PATIENCE_S", 2.0)
 
 
 def test_a_model_which_never_ends_is_refused_with_a_sentence(tmp_path, short_patience):
