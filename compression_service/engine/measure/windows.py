@@ -22,7 +22,7 @@ from . import machine
 OPEN_SHARE = 0.5  # of the memory which is free may go to one more window
 MOST_OPEN = 32
 PATIENCE_S = 120.0  # beyond what a step may take: to load the model, and to end the inference under way
-SLICE_S = 0.1
+SLICE_S, SLICE_OF_THREADS_S = 0.1, 0.25  # several threads need some 50 ms after each to come to rest
 SLICE_RUNS = 8  # a slice is longer where so many runs are: the first run of each is not timed
 
 
@@ -39,6 +39,7 @@ class Window:
         """Raises WindowError. Wanted are `seconds` and `least_runs` of timed runs, in at most `seconds_cap`."""
         self.wanted_s, self.wanted_runs, self.most_s = seconds, least_runs, max(seconds, seconds_cap)
         self.seconds, self.runs = 0.0, 0
+        self.slice_s = SLICE_S if task["threads"] == 1 else SLICE_OF_THREADS_S
         self.patience_s = self.most_s + task["warmup"]["seconds_cap"] + PATIENCE_S
         self.result_path, self.log_path = path.with_suffix(".result.json"), path.with_suffix(".log")
         path.write_text(json.dumps(task), encoding="utf-8")
@@ -64,7 +65,7 @@ class Window:
     def slice(self) -> None:
         """Time runs for a slice of the window. Raises WindowError."""
         left_s = (self.wanted_s if self.seconds < self.wanted_s else self.most_s) - self.seconds
-        seconds = min(max(0.0, left_s), max(SLICE_S, SLICE_RUNS * self.run_s))
+        seconds = min(max(0.0, left_s), max(self.slice_s, SLICE_RUNS * self.run_s))
         try:
             self._pipe(self.process.stdin).write(f"{seconds:f}\n".encode())
         except BrokenPipeError:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compression_service.engine.measure import feeds, machine, session, statistics, windows
+from compression_service.engine.measure import feeds, harness, machine, session, statistics, windows
 from compression_service.engine.measure.windows import Wanted, WindowError
 
 
@@ -158,6 +158,16 @@ def test_a_window_which_is_killed_says_by_which_signal(opened):
 def test_a_window_ends_when_the_session_is_gone(opened):
     opened.process.stdin.close()
     assert opened.process.wait(timeout=20) == 0
+
+
+def test_a_slice_is_answered_when_the_runtimes_threads_rest(monkeypatch):
+    """They turn for a while after a run: so long the next window would share its processor with them."""
+    clock, spent = [0.0], iter([0.0, 0.005, 0.005, 0.0099, 0.0099, 0.0100])
+    monkeypatch.setattr(harness.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(harness.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    monkeypatch.setattr(harness.time, "process_time", lambda: next(spent))
+    harness.come_to_rest()
+    assert clock[0] == pytest.approx(3 * harness.REST_S) and next(spent, None) is None
 
 
 # --- the range of the p90 ------------------------------------------------------------------------------------------
