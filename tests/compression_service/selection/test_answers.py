@@ -152,6 +152,21 @@ def test_noisy_figures_are_only_likely(anonymous, family):
     assert fit(anonymous, "latency=2ms")["answer"] == "likely"
 
 
+def test_how_far_the_p90_moved_is_said_with_the_answer_and_in_the_table(anonymous, family):
+    for row in Footprint.objects.filter(variant__name="int8"):
+        row.record["latency_ms"] = {"p90": 1.0, "p90_low": 0.98, "p90_high": 1.5}
+        row.save()
+    body = fit(anonymous, "latency=1.2ms")
+    assert body["variant"] == "int8" and (body["figures"]["p90_low_ms"], body["figures"]["p90_high_ms"]) == (0.98, 1.5)
+    assert any("that p90 moved between 0.98 ms and 1.5 ms" in reason for reason in body["reasons"]), body["reasons"]
+    rows = {row["name"]: row for row in anonymous.get("/api/models/alice/m/variants").json()["variants"]}
+    assert rows["int8"]["footprints"][0]["latency_ms"]["p90_high"] == 1.5
+    assert rows["int4"]["footprints"][0]["latency_ms"]["p90_high"] is None, "older records do not say"
+    assert not any("moved between" in reason for reason in fit(anonymous, "size=60KB")["reasons"])
+    page = anonymous.get("/alice/m/variants/int8").content.decode()
+    assert page.count("980 µs – 1.50 ms") + page.count("0.980 ms – 1.50 ms") == 2
+
+
 def test_variants_in_the_shape_of_the_rules(anonymous, family):
     body = anonymous.get("/api/models/alice/m/variants").json()
     rows = {row["name"]: row for row in body["variants"]}
