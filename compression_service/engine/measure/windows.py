@@ -30,6 +30,10 @@ class WindowError(Exception):
     """A window which came to nothing. The message is a sentence."""
 
 
+class LateError(WindowError):
+    """It was stopped, for it did not answer in time."""
+
+
 class Window:
     """One fresh process of the harness, at the end of whose opening the model is loaded and warm."""
 
@@ -111,8 +115,8 @@ class Window:
             line += part
         return line.decode("ascii").split()
 
-    def _late(self) -> WindowError:
-        return WindowError(f"It had not ended after {self.patience_s:g} s and was stopped.")
+    def _late(self) -> LateError:
+        return LateError(f"It had not ended after {self.patience_s:g} s and was stopped.")
 
     def _broken(self) -> WindowError:
         if self.process.returncode < 0:
@@ -171,14 +175,9 @@ def take(
     finally:
         for window in live.values():
             window.stop()
-    failed = [one for one in (yardstick, *others) if isinstance(taken[one.name], WindowError)]
-    for one in failed if others else []:
-        try:
-            alone = {one.name: one.start()}
-        except WindowError as error:
-            taken[one.name] = error
-        else:
-            taken |= _in_turn(alone) or {one.name: _closed(alone[one.name])}
+    for one in (yardstick, *others) if others else ():
+        if isinstance(taken[one.name], WindowError) and not isinstance(taken[one.name], LateError):
+            taken |= take(one, [], started)
     return taken
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compression_service.engine.measure import feeds, harness, machine, session, statistics, windows
-from compression_service.engine.measure.windows import Wanted, WindowError
+from compression_service.engine.measure.windows import LateError, Wanted, WindowError
 
 
 class Fake:
@@ -120,6 +120,18 @@ def test_what_fails_by_itself_too_says_why_and_the_others_have_theirs(monkeypatc
     taken = windows.take(wanted("s", log), [Wanted("a", start, 1), wanted("b", log, fails_at=2)], lambda _: None)
     assert str(taken["a"]) == "It does not run: no such operator" and "it broke" in str(taken["b"])
     assert taken["s"] == {"name": "s"}
+
+
+def test_one_which_never_ends_is_not_waited_for_again(monkeypatch, log):
+    room_for(monkeypatch, 1000)
+    started = []
+
+    def start():
+        started.append(1)
+        raise LateError("It had not ended after 2 s and was stopped.")
+
+    taken = windows.take(wanted("s", log), [Wanted("a", start, 1)], lambda _: None)
+    assert isinstance(taken["a"], LateError) and len(started) == 1 and taken["s"] == {"name": "s"}
 
 
 # --- with real processes -------------------------------------------------------------------------------------------
