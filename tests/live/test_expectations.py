@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,27 @@ KNOWN: list[dict[str, Any]] = tomllib.loads((HERE / "known.toml").read_text()).g
 
 
 @pytest.fixture(scope="module")
-def people(hub: Hub) -> dict[str, str]:
-    """The users, organisations and tokens which those checks are run with."""
+def people(hub: Hub) -> Iterator[dict[str, str]]:
+    """The users, organisations and tokens which those checks are run with; the models which they left go with them."""
     hub.manage("create_user", "__DUMMY_TRANSFORMERS_USER__", "--full-name", "Dummy User")
     hub.manage("create_user", "DVUser")
     hub.manage("create_user", "EnterpriseAdmin")
     hub.manage("create_org", "valid_org_hub", "--owner", "__DUMMY_TRANSFORMERS_USER__", "--full-name", "Dummy Hub Org")
     hub.manage("create_org", "EnterpriseOrgPrivate", "--owner", "EnterpriseAdmin", "--private-by-default")
     names = {"robot": "__DUMMY_TRANSFORMERS_USER__", "other": "DVUser", "keeper": "EnterpriseAdmin"}
-    return {
+    tokens = {
         role: hub.manage("create_token", name, "--role", "write", "--value", f"hf_value_of_{role}")
         for role, name in names.items()
     }
+    yield tokens
+    # Else the worker compresses them for a quarter of an hour, while the tests of other files wait for theirs.
+    for owner in (names["robot"], "valid_org_hub"):
+        for row in hub.call("GET", f"/api/models?author={owner}&limit=1000", token=tokens["robot"]).json():
+            organization, _, name = row["id"].rpartition("/")
+            gone = hub.call(
+                "DELETE", "/api/repos/delete", {"organization": organization, "name": name}, token=tokens["robot"]
+            )
+            assert gone.status == 200, gone.error
 
 
 @pytest.mark.parametrize("mode", MODES)
