@@ -25,7 +25,7 @@ class Figures:
     size_bytes: int | None = None
     peak_memory_bytes: int | None = None
     p90_ms: float | None = None
-    p90_low_ms: float | None = None  # of the quietest and of the busiest slices of its session
+    p90_low_ms: float | None = None  # of the quietest and of the busiest slice of its session
     p90_high_ms: float | None = None
     p50_ms: float | None = None
     cpu_ms: float | None = None  # processor time of an inference, of all threads

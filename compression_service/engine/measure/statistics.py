@@ -10,7 +10,6 @@ import numpy as np
 RUNS_FOR = {"p90": 64, "p95": 130, "p99": 662}
 SAMPLES_KEPT = 2000
 LEAST_OF_A_PART, LEAST_PARTS = 10, 6
-QUIET, BUSY = 5, 95  # percentiles of the parts' p90
 
 
 def latency(samples_ms: list[float]) -> dict[str, Any]:
@@ -26,7 +25,7 @@ def latency(samples_ms: list[float]) -> dict[str, Any]:
 
 
 def p90_range(samples_ms: list[float], slices: list[int]) -> dict[str, float | None]:
-    """{"p90_low", "p90_high"} in ms: within which the p90 moved from slice to slice, but for the 5 % at either end.
+    """{"p90_low", "p90_high"} in ms: between which the p90 moved from slice to slice.
 
     `slices` are numbers of samples. A neighbour on the machine, or its clock, moves the p90 of a tenth of a second much
     further than that of the whole: a machine which was quiet all the time has a narrow range. Null with too few runs.
@@ -39,8 +38,8 @@ def p90_range(samples_ms: list[float], slices: list[int]) -> dict[str, float | N
             held = np.zeros(0)
     if len(parts) < LEAST_PARTS:
         return {"p90_low": None, "p90_high": None}
-    p90, (low, high) = np.percentile(values, 90), np.percentile(parts, (QUIET, BUSY))
-    return {"p90_low": float(min(p90, low)), "p90_high": float(max(p90, high))}
+    p90 = float(np.percentile(values, 90))
+    return {"p90_low": min(p90, *parts), "p90_high": max(p90, *parts)}
 
 
 def thinned(samples_ms: list[float]) -> list[float]:
