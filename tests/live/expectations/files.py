@@ -295,7 +295,8 @@ class Files(Area):
             watched = Path(folder) / "watched"
             scheduler = CommitScheduler(folder_path=watched, repo_id=name, every=1 / 60 / 2, hf_api=self.api)
             for text, lfs in (("first line\n", "binary"), ("second line\n", ""), ("", " updated")):
-                with (watched / "file.txt").open("a") as file, (watched / "lfs.bin").open("a") as binary:
+                # Without the lock a push may come between the two files.
+                with scheduler.lock, open(watched / "file.txt", "a") as file, open(watched / "lfs.bin", "a") as binary:
                     file.write(text)
                     binary.write(lfs)
                 time.sleep(1.2)
