@@ -307,7 +307,7 @@ def _winner_reasons(winner: _Option, fitting: int, front: int, budget: Budget, n
     reasons.append(f"Its figures are {figures.trust}{age}: {', '.join(known)}.")
     if figures.p90_low_ms and figures.p90_high_ms:
         low, high = (limit_text("latency", value) for value in (figures.p90_low_ms, figures.p90_high_ms))
-        reasons.append(f"From tenth to tenth of a second that p90 moved between {low} and {high}.")
+        reasons.append(f"From slice to slice of its session that p90 moved between {low} and {high}.")
     if winner.level == "likely":
         doubt = figures.doubt or "the energy is an estimate"
         reasons.append(f"The answer is likely and not proven, because {doubt}.")

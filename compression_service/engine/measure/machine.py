@@ -97,18 +97,17 @@ def memory_bytes() -> int | None:
 
 def available_bytes() -> int | None:
     """Memory which may still be taken, by the machine and by this process's cgroup; None where nobody says."""
-    found = [
-        int(words[1]) * 1024 for line in _read(MEMORY).splitlines() if (words := line.split())[0] == "MemAvailable:"
-    ]
+    found = [int(value.split()[0]) * 1024 for value in [_value(MEMORY, "MemAvailable:")] if value]
     most, now = _read(CGROUPS / "memory.max"), _read(CGROUPS / "memory.current")
     if most.isdecimal() and now.isdecimal():
-        given_back = [
-            int(value)
-            for key, value in map(str.split, _read(CGROUPS / "memory.stat").splitlines())
-            if key == "inactive_file"
-        ]
-        found.append(max(0, int(most) - int(now) + sum(given_back)))
+        cached = int(_value(CGROUPS / "memory.stat", "inactive_file") or 0)  # given back where it is wanted
+        found.append(max(0, int(most) - int(now) + cached))
     return min(found, default=None)
+
+
+def _value(path: Path, key: str) -> str:
+    """What follows a key at the beginning of a line; "" without one."""
+    return next((line[len(key) :].strip() for line in _read(path).splitlines() if line.startswith(key)), "")
 
 
 def container_limits() -> dict[str, str]:

@@ -134,6 +134,21 @@ def test_one_which_never_ends_is_not_waited_for_again(monkeypatch, log):
     assert isinstance(taken["a"], LateError) and len(started) == 1 and taken["s"] == {"name": "s"}
 
 
+def test_what_is_free_is_the_less_of_machine_and_container(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(machine, "CGROUPS", tmp_path)
+    assert machine.available_bytes() is None
+    (tmp_path / "meminfo").write_text("MemTotal: 4000 kB\n\nMemAvailable:  3000 kB\n")
+    assert machine.available_bytes() == 3000 * 1024
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("900000\n")
+    assert machine.available_bytes() == 3000 * 1024, "a container without a limit"
+    (tmp_path / "memory.max").write_text("1000000\n")
+    assert machine.available_bytes() == 100_000
+    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 200000\n")
+    assert machine.available_bytes() == 300_000
+
+
 # --- with real processes -------------------------------------------------------------------------------------------
 @pytest.fixture
 def opened(tmp_path):
