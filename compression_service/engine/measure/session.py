@@ -124,7 +124,7 @@ class _Session:
         self.empty_model.write_bytes(EMPTY_MODEL)
 
     def run(self, source: Subject, variants: list[Subject], threads: int, progress: Progress) -> dict[str, Any]:
-        """A B C … C B A with the source beside them; one more time when it was disturbed. Returns the source's drift."""
+        """A B C … C B A with the source beside them; once more when it was disturbed. Returns the source's drift."""
         drift = self._pass(source, variants, threads, lambda done, message: progress(done * 0.6, message))
         disturbed = [s for s in (source, *variants) if self.noise_of(s, drift)]
         redone = False
